@@ -1,0 +1,2 @@
+//! Statistics and control.
+#![forbid(unsafe_code)]

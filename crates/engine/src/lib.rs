@@ -1,0 +1,2 @@
+//! Workers: receive, match, run the script, send.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Every function that a script can call.
+#![forbid(unsafe_code)]

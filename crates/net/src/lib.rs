@@ -1,0 +1,1 @@
+//! Sockets: UDP in batches, TCP, TLS, WebSocket, DNS.

@@ -1,0 +1,2 @@
+//! The routing language: lexer, parser, checker, compiler, virtual machine.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The SIP Express Router.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Durable data behind a few traits.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Simulated network for tests.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Conformance and interop tests live in `it/`.
