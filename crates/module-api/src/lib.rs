@@ -1,2 +1,31 @@
-//! What a script function sees: signature, value, call, outcome, wait.
+//! What a module sees: signature, value, call, outcome, wait, setup.
+//!
+//! A module is a table ([`Module`]): the settings that `modparam` can change, the functions and
+//! variables that a script can use, and one function that makes its state at start. The script crate
+//! reads the tables to check a script; the engine runs the functions. A module sees the request as a
+//! [`Context`] and the server as a [`Host`], and never a socket, a thread or a clock.
 #![forbid(unsafe_code)]
+
+mod attributes;
+mod call;
+mod context;
+mod function;
+mod host;
+mod module;
+mod outcome;
+mod route;
+mod value;
+mod variable;
+
+pub use attributes::Attributes;
+pub use call::{Arg, Call};
+pub use context::{Arrival, Context, FLAG_COUNT, Hooks, SocketId, Target, TransactionKey};
+pub use function::{Function, Param, ParamKind};
+pub use host::{
+    Counter, Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
+};
+pub use module::{Binding, Module, Parameter, Setting, SettingKind, Setup, SetupError, State};
+pub use outcome::{Fault, Outcome, Resume, Wait};
+pub use route::{Dialect, RouteId, RouteKind, Routes};
+pub use value::Value;
+pub use variable::{Index, KeyRule, Selector, Variable};

@@ -1,0 +1,201 @@
+//! A request in progress: one value that a worker, a parked wait or a transaction owns.
+
+use std::any::{Any, TypeId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sip_message::{Edits, Message, Transport};
+
+use crate::{Attributes, RouteId, RouteKind};
+
+/// How many message flags there are: `setflag(0)` to `setflag(31)`.
+pub const FLAG_COUNT: u32 = 32;
+
+/// A request or reply in progress, with everything that a script may change about it.
+///
+/// Suspending a request is moving this value; nothing of it lives in globals.
+pub struct Context {
+    /// The message that the current route is about: the request, or in reply routes the reply.
+    pub message: Arc<Message>,
+    /// In reply routes the request of the transaction, where there is one.
+    pub request: Option<Arc<Message>>,
+    /// In failure routes the reply that would go upstream; none when it is a local timeout or refusal.
+    pub reply: Option<Arc<Message>>,
+    /// In failure and reply routes the status code in question, local 408 included; else 0.
+    pub reply_code: u16,
+    /// Where the message came from, and where it arrived.
+    pub arrival: Arrival,
+    /// Which kind of route is running.
+    pub kind: RouteKind,
+    /// Edits to `message`, applied when it is sent on.
+    pub edits: Edits,
+    /// The request's own target: Request-URI, next hop and what else belongs to the first branch.
+    pub target: Target,
+    /// Whether `target` was changed since a branch last used it. Decides whether a failure route's relay uses it.
+    pub is_target_fresh: bool,
+    /// Further targets, each a branch of the next relay.
+    pub branches: Vec<Target>,
+    /// Message flags; they follow the transaction.
+    pub flags: u32,
+    /// `$avp`: attribute stacks that follow the transaction.
+    pub avps: Attributes,
+    /// `$var`: variables of this run.
+    pub vars: Attributes,
+    /// Header lines, each with its CRLF, that replies made here shall carry.
+    pub reply_headers: Vec<u8>,
+    /// Type and content of the body that replies made here shall carry.
+    pub reply_body: Option<(Bytes, Bytes)>,
+    /// Routes that the next relay arms.
+    pub hooks: Hooks,
+    /// Set when the request shall be record-routed: parameters to add behind `;lr`, often `;ftag=...`.
+    pub record_route: Option<Bytes>,
+    /// Answer to the source port even when the top Via has no `rport` (RFC 3581).
+    pub is_rport_forced: bool,
+    /// How long a branch may stay without any reply, and without a final one; none: as configured.
+    pub timeouts: (Option<Duration>, Option<Duration>),
+    /// Which branch a branch or reply route is about; 0 elsewhere.
+    pub branch_index: u16,
+    /// The transaction of the message, once there is one.
+    pub transaction: Option<TransactionKey>,
+    /// `$rc`: the code of the latest function call.
+    pub return_code: i64,
+    /// Whether a final reply has been sent from this run, so that a second one is a no-op.
+    pub is_answered: bool,
+    notes: Vec<(TypeId, Box<dyn Any + Send>)>,
+}
+
+impl Context {
+    /// A context for a message that has just arrived.
+    pub fn new(message: Arc<Message>, arrival: Arrival, kind: RouteKind) -> Context {
+        let uri = message.slice(message.request_uri_span());
+        Context {
+            message,
+            request: None,
+            reply: None,
+            reply_code: 0,
+            arrival,
+            kind,
+            edits: Edits::new(),
+            target: Target::new(uri),
+            is_target_fresh: true,
+            branches: Vec::new(),
+            flags: 0,
+            avps: Attributes::default(),
+            vars: Attributes::default(),
+            reply_headers: Vec::new(),
+            reply_body: None,
+            hooks: Hooks::default(),
+            record_route: None,
+            is_rport_forced: false,
+            timeouts: (None, None),
+            branch_index: 0,
+            transaction: None,
+            return_code: 1,
+            is_answered: false,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Changes the Request-URI.
+    pub fn set_uri(&mut self, uri: Bytes) {
+        self.target.uri = uri;
+        self.is_target_fresh = true;
+    }
+
+    /// Sets the next hop, which wins over the host of the Request-URI.
+    pub fn set_destination(&mut self, uri: Option<Bytes>) {
+        self.target.destination = uri;
+        self.is_target_fresh = true;
+    }
+
+    /// What a module noted about this request, by type.
+    pub fn note<T: Any + Send>(&self) -> Option<&T> {
+        let (_, note) = self.notes.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        note.downcast_ref()
+    }
+
+    /// Notes a value of a module's own type, replacing an earlier one of that type.
+    pub fn set_note<T: Any + Send>(&mut self, note: T) {
+        self.notes.retain(|(id, _)| *id != TypeId::of::<T>());
+        self.notes.push((TypeId::of::<T>(), Box::new(note)));
+    }
+
+    /// Whether flag `n` is set.
+    pub fn has_flag(&self, n: u32) -> bool {
+        n < FLAG_COUNT && self.flags & (1 << n) != 0
+    }
+
+    /// Sets or clears flag `n`; a number beyond the last flag changes nothing.
+    pub fn set_flag(&mut self, n: u32, on: bool) {
+        if n < FLAG_COUNT {
+            self.flags = if on { self.flags | 1 << n } else { self.flags & !(1 << n) };
+        }
+    }
+}
+
+/// One place to send a request to.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// The Request-URI.
+    pub uri: Bytes,
+    /// The next hop as a URI, where it is not the host of `uri`.
+    pub destination: Option<Bytes>,
+    /// Path of the binding (RFC 3327), as the values of Route headers to add.
+    pub path: Option<Bytes>,
+    /// Preference from 0 to 1000; none: unspecified, which counts as 1000.
+    pub q: Option<u16>,
+    /// Branch flags.
+    pub flags: u32,
+    /// The socket to send from, where it matters.
+    pub socket: Option<SocketId>,
+    /// The connection over which the contact registered, to be reused (RFC 5626, RFC 7118).
+    pub connection: Option<u64>,
+}
+
+impl Target {
+    /// A target that is nothing but its URI.
+    pub fn new(uri: Bytes) -> Target {
+        Target { uri, ..Target::default() }
+    }
+}
+
+/// Routes to run later in the life of a transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// When all branches failed; used up when it runs.
+    pub failure: Option<RouteId>,
+    /// For each reply.
+    pub reply: Option<RouteId>,
+    /// For each branch of the next relay; used up by it.
+    pub branch: Option<RouteId>,
+}
+
+/// Where a message came from and where it arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The sender's address and port, as the network shows them.
+    pub source: SocketAddr,
+    /// The address and port at which it arrived; never a wildcard.
+    pub local: SocketAddr,
+    /// The transport.
+    pub transport: Transport,
+    /// The listening socket, an index into [`crate::Host::sockets`].
+    pub socket: SocketId,
+    /// The connection, on stream transports.
+    pub connection: Option<u64>,
+}
+
+/// Index of a listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SocketId(pub u16);
+
+/// Names a transaction of one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TransactionKey {
+    /// Place in the worker's table.
+    pub slot: u32,
+    /// Tells a slot's users apart.
+    pub generation: u32,
+}

@@ -1,0 +1,260 @@
+//! The server as a module sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sip_message::{Message, Transport};
+
+use crate::{Context, TransactionKey};
+
+/// The server as a module sees it: time, names, transactions and sending.
+///
+/// The engine implements it for each worker; tests implement it with a virtual clock.
+pub trait Host {
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+
+    /// The wall clock, since 1970-01-01 00:00 UTC.
+    fn unix_time(&self) -> Duration;
+
+    /// Unpredictable bits.
+    fn random(&mut self) -> u64;
+
+    /// The listening sockets; [`crate::SocketId`] is an index.
+    fn sockets(&self) -> &[Socket];
+
+    /// Whether `host` (and port and transport, where given) is an address, alias or domain of this server.
+    fn is_myself(&self, host: &[u8], port: Option<u16>, transport: Option<Transport>) -> bool;
+
+    /// Sends a reply without a transaction (RFC 3261 section 8.2.7).
+    ///
+    /// # Errors
+    /// When the message takes no reply (an ACK, a reply), or the reply has nowhere to go.
+    fn reply_stateless(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError>;
+
+    /// Sends a reply through the message's transaction.
+    ///
+    /// # Errors
+    /// As [`Host::reply_stateless`], and [`ReplyError::NoTransaction`].
+    fn reply(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError>;
+
+    /// Forwards without a transaction (RFC 3261 section 16.11), to `to` or to the request's target.
+    ///
+    /// # Errors
+    /// When there is nowhere to send to.
+    fn forward(&mut self, context: &mut Context, to: Option<&Bytes>) -> Result<(), RelayError>;
+
+    /// What the message is to the transactions at hand, without changing any.
+    fn matched(&mut self, context: &Context) -> Matched;
+
+    /// Makes a transaction for the request, or finds that it has one.
+    fn new_transaction(&mut self, context: &mut Context) -> NewTransaction;
+
+    /// Relays statefully to the request's target and branches (RFC 3261 section 16), making the
+    /// transaction where it is not there yet. ACK to a 2xx goes on statelessly; CANCEL is answered
+    /// and cancels the branches of its INVITE.
+    ///
+    /// # Errors
+    /// When no branch could be made.
+    fn relay(&mut self, context: &mut Context, options: &RelayOptions) -> Result<(), RelayError>;
+
+    /// How the message's transaction stands; none when it has no transaction.
+    fn standing(&self, context: &Context) -> Option<Standing>;
+
+    /// Cancels the pending branches of a transaction (RFC 3261 section 9.1).
+    fn cancel_branches(&mut self, key: TransactionKey);
+
+    /// Gives the transaction up to the engine: nothing more will come from the script.
+    fn release(&mut self, context: &mut Context);
+
+    /// Writes a line to the log.
+    fn log(&mut self, level: Level, text: &[u8]);
+}
+
+/// A listening socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// What it speaks.
+    pub transport: Transport,
+    /// Where it listens; may be a wildcard address.
+    pub address: SocketAddr,
+    /// The host to put into Via and Record-Route, brackets included, where it is not `address`.
+    pub advertised: Option<(Bytes, u16)>,
+    /// The name given in the script, where it has one.
+    pub name: Option<Bytes>,
+}
+
+/// A reply to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'a> {
+    /// Status code, 100 to 699.
+    pub code: u16,
+    /// Reason phrase.
+    pub reason: &'a [u8],
+    /// Header lines to add, each with its CRLF, after those that the script gave.
+    pub headers: &'a [u8],
+}
+
+impl<'a> Reply<'a> {
+    /// A reply with no headers of its own.
+    pub fn new(code: u16, reason: &'a [u8]) -> Reply<'a> {
+        Reply { code, reason, headers: &[] }
+    }
+}
+
+/// Why a reply was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyError {
+    /// An ACK or a reply takes no reply.
+    NotARequest,
+    /// There is no transaction to reply through.
+    NoTransaction,
+    /// A final reply went out before.
+    AlreadyAnswered,
+    /// The Via header names no place to send to.
+    NoDestination,
+    /// Not a status code.
+    BadCode,
+}
+
+/// Why a request was not relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayError {
+    /// No target: the Request-URI was used up and nothing was appended.
+    NoBranches,
+    /// A target's URI or next hop cannot be read.
+    BadUri,
+    /// No address is known for the target (RFC 3263).
+    Unresolvable,
+    /// The message has travelled too far, or around in a loop.
+    Loop,
+    /// The table of transactions is full.
+    Full,
+    /// A final reply went out before.
+    AlreadyAnswered,
+    /// Every branch was dropped by its branch route.
+    AllDropped,
+}
+
+impl RelayError {
+    /// The reply that tells the sender.
+    pub fn status(self) -> (u16, &'static str) {
+        match self {
+            RelayError::NoBranches | RelayError::AllDropped => (500, "No Branches"),
+            RelayError::BadUri => (400, "Bad Request-URI"),
+            RelayError::Unresolvable => (478, "Unresolvable Destination"),
+            RelayError::Loop => (482, "Loop Detected"),
+            RelayError::Full => (503, "Too Many Transactions"),
+            RelayError::AlreadyAnswered => (500, "Already Answered"),
+        }
+    }
+}
+
+/// How to relay.
+#[derive(Debug, Clone, Default)]
+pub struct RelayOptions {
+    /// Send all branches there, whatever their URI says: a URI.
+    pub to: Option<Bytes>,
+    /// Send over this transport.
+    pub transport: Option<Transport>,
+    /// Send no provisional 100 by itself.
+    pub is_quiet: bool,
+    /// Leave the error reply to the script.
+    pub no_error_reply: bool,
+    /// Forward one copy and forget about it: replies to it are not relayed.
+    pub is_replica: bool,
+}
+
+/// What a message is to the transactions at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matched {
+    /// Of no transaction.
+    None,
+    /// A repetition of the request of this one.
+    Retransmission(TransactionKey),
+    /// A CANCEL for the INVITE of this one.
+    Cancel(TransactionKey),
+    /// An ACK to the failure reply of this one.
+    FailureAck(TransactionKey),
+    /// An ACK to the 2xx of this one, as far as it can be told.
+    SuccessAck(TransactionKey),
+    /// A reply to a branch of this one.
+    Reply(TransactionKey),
+}
+
+/// What came of [`Host::new_transaction`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewTransaction {
+    /// It has a transaction now.
+    Created(TransactionKey),
+    /// It is a repetition; its last reply was sent again, nothing more is to be done.
+    Retransmission,
+    /// An ACK makes no transaction.
+    Ack,
+    /// The table is full.
+    Full,
+}
+
+/// How a transaction stands.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The highest status sent upstream so far; 0 for none.
+    pub reply_code: u16,
+    /// Whether a CANCEL has come.
+    pub is_canceled: bool,
+    /// Number of branches so far.
+    pub branch_count: u16,
+    /// Whether the branch in question, or any, has had a reply from outside.
+    pub has_reply: bool,
+    /// Whether its end was a timeout of ours.
+    pub is_local: bool,
+    /// Whether the branch in question ended because nothing came (`t_branch_timeout`).
+    pub is_timeout: bool,
+    /// The request.
+    pub request: Option<Arc<Message>>,
+    /// Replies of the branches, latest each.
+    pub replies: Vec<Option<Arc<Message>>>,
+}
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The server cannot go on.
+    Alert,
+    /// Something must be repaired.
+    Critical,
+    /// A request failed for a reason of ours.
+    Error,
+    /// Something looks wrong.
+    Warning,
+    /// Of interest to an operator.
+    Notice,
+    /// Of interest when looking closer.
+    Info,
+    /// For developers.
+    Debug,
+}
+
+/// A number that only grows, read by statistics. Cheap to clone and to count up from any thread.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// Counts one more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

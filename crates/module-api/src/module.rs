@@ -1,0 +1,183 @@
+//! The table entry of a module, its settings, and its start.
+
+use std::any::Any;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Dialect, Function, Value, Variable};
+
+/// State of a module, made once at start and shared by all workers.
+pub trait State: Any + Send + Sync {}
+
+impl<T: Any + Send + Sync> State for T {}
+
+/// A module: what `loadmodule` brings into a script.
+pub struct Module {
+    /// The name in `loadmodule`, without `.so`.
+    pub name: &'static str,
+    /// What it is for, for the reference.
+    pub doc: &'static str,
+    /// What `modparam` can set.
+    pub parameters: &'static [Parameter],
+    /// Functions that scripts can call.
+    pub functions: &'static [Function],
+    /// Pseudo-variables that it brings.
+    pub variables: &'static [Variable],
+    /// Makes the state. Runs once, in the order of `loadmodule`, before the server opens a socket.
+    pub make: fn(&mut Setup<'_>) -> Result<Arc<dyn State>, SetupError>,
+}
+
+/// A setting that `modparam` can change.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value must be.
+    pub kind: SettingKind,
+    /// The default, as an operator would write it; empty when it has none.
+    pub default: &'static str,
+    /// Its meaning and unit, for the reference.
+    pub doc: &'static str,
+}
+
+/// What the value of a [`Parameter`] must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingKind {
+    /// An integer; `yes` and `no` count as 1 and 0.
+    Int,
+    /// A string.
+    Str,
+    /// A string; the setting may be given several times and the values add up.
+    List,
+    /// Accepted for the sake of existing scripts and without effect here.
+    Ignored,
+}
+
+/// One `modparam` line that applies to a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The parameter's name.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+}
+
+/// What a module has at hand when it starts.
+pub struct Setup<'a> {
+    parameters: &'static [Parameter],
+    settings: &'a [Setting],
+    others: &'a dyn Fn(&str) -> Option<Arc<dyn State>>,
+    /// The family of the script.
+    pub dialect: Dialect,
+    /// Where the server keeps its data.
+    pub data_dir: &'a Path,
+    /// Runs futures to their end during start, for modules that read a database first.
+    pub block_on: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + '_>>),
+    /// Starts a future that runs beside the server until it ends.
+    pub spawn: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// How [`Setup`] reaches the server, gathered for [`Setup::new`].
+pub struct Binding<'a> {
+    /// State of another module that started earlier.
+    pub others: &'a dyn Fn(&str) -> Option<Arc<dyn State>>,
+    /// The family of the script.
+    pub dialect: Dialect,
+    /// Where the server keeps its data.
+    pub data_dir: &'a Path,
+    /// See [`Setup::block_on`].
+    pub block_on: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + '_>>),
+    /// See [`Setup::spawn`].
+    pub spawn: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl<'a> Setup<'a> {
+    /// The setup of `module` with the `modparam` lines that apply to it.
+    pub fn new(module: &Module, settings: &'a [Setting], binding: &Binding<'a>) -> Setup<'a> {
+        Setup {
+            parameters: module.parameters,
+            settings,
+            others: binding.others,
+            dialect: binding.dialect,
+            data_dir: binding.data_dir,
+            block_on: binding.block_on,
+            spawn: binding.spawn,
+        }
+    }
+
+    /// An integer setting; the last line wins, else the default.
+    pub fn int(&self, name: &str) -> i64 {
+        match self.last(name) {
+            Some(value) => value.to_int(),
+            None => Value::Str(Bytes::from_static(self.default_of(name).as_bytes())).to_int(),
+        }
+    }
+
+    /// A string setting; the last line wins, else the default.
+    pub fn text(&self, name: &str) -> String {
+        match self.last(name) {
+            Some(value) => String::from_utf8_lossy(&value.to_bytes()).into_owned(),
+            None => self.default_of(name).to_owned(),
+        }
+    }
+
+    /// Every value of a setting that may be given several times.
+    pub fn list(&self, name: &str) -> Vec<Bytes> {
+        self.settings.iter().filter(|setting| setting.name == name).map(|setting| setting.value.to_bytes()).collect()
+    }
+
+    /// Whether the script gave the setting.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.last(name).is_some()
+    }
+
+    /// The state of module `name`, which must have been loaded before this one.
+    ///
+    /// # Errors
+    /// [`SetupError::Needs`] when it was not.
+    pub fn module<T: State>(&self, name: &'static str) -> Result<Arc<T>, SetupError> {
+        let state = (self.others)(name).ok_or(SetupError::Needs(name))?;
+        let state: Arc<dyn Any + Send + Sync> = state as _;
+        state.downcast().map_err(|_| SetupError::Needs(name))
+    }
+
+    fn last(&self, name: &str) -> Option<&Value> {
+        self.settings.iter().rev().find(|setting| setting.name == name).map(|setting| &setting.value)
+    }
+
+    fn default_of(&self, name: &str) -> &'static str {
+        let parameter = self.parameters.iter().find(|parameter| parameter.name == name);
+        parameter.expect("a module reads only the parameters of its own table").default
+    }
+}
+
+/// Why a module could not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetupError {
+    /// Another module must be loaded before.
+    Needs(&'static str),
+    /// A setting has a value that does not do.
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// What is wrong, and what would be right.
+        cause: String,
+    },
+    /// Something outside is not there: a database, a file.
+    Unavailable(String),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetupError::Needs(name) => write!(f, "needs module \"{name}\" loaded before it"),
+            SetupError::Setting { name, cause } => write!(f, "parameter \"{name}\": {cause}"),
+            SetupError::Unavailable(cause) => f.write_str(cause),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
