@@ -1,0 +1,38 @@
+# `make help` lists what can be done.
+
+CARGO ?= cargo
+# Arguments for `ser` (make run) or for the benchmark (make bench).
+ARGS ?=
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 60
+
+.PHONY: help run test check bench fuzz peers
+
+help: ## Lists these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+run: ## Builds ser and starts it with its built-in set-up (ARGS="--domain example.org")
+	$(CARGO) build --release -p server
+	$(CARGO) run --quiet --release -p server --bin ser -- $(ARGS)
+
+test: peers ## Installs what tests need and runs every test
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --no-fail-fast
+
+check: ## The fast loop: format, lints, unit tests, tidy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --quiet --workspace --exclude tests
+	$(CARGO) xtask tidy
+
+bench: ## Measures ser beside Kamailio and a bare relay (ARGS="...")
+	$(CARGO) build --release -p server -p bench
+	$(CARGO) run --quiet --release -p bench -- $(ARGS)
+
+fuzz: ## Runs each fuzz target for FUZZ_SECONDS
+	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+peers:
+	tests/peers/install

@@ -1,0 +1,27 @@
+//! What the tests stand on: the server under test, peers as child processes, ports, files.
+
+mod certificate;
+mod port;
+mod process;
+mod program;
+mod scratch;
+mod sipp;
+mod subject;
+mod tone;
+mod wire;
+
+pub(crate) use process::Process;
+pub(crate) use scratch::Scratch;
+pub(crate) use sipp::{Callee, Caller, Script};
+pub(crate) use subject::{Plan, Subject};
+pub(crate) use tone::{share_of_tone, write_tone};
+pub(crate) use wire::Wire;
+
+use std::path::PathBuf;
+
+/// A file of the repository, named from its root.
+pub(crate) fn repository_file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(name)
+}

@@ -1,0 +1,224 @@
+//! A child process: its output as lines, its end as a condition to wait for.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a condition outside the child (a bound port, a file) is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Time between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A running child; stopped when dropped.
+pub(crate) struct Process {
+    name: String,
+    pid: u32,
+    stdin: Mutex<Option<ChildStdin>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<String>,
+    open_streams: u32,
+    exit: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `command`; `name` is what failures call it.
+    pub(crate) fn start(name: &str, command: &mut Command) -> Process {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|why| {
+            panic!("cannot start {name} ({command:?}): {why}; `make test` installs what tests need")
+        });
+        let state = State {
+            open_streams: 2,
+            ..State::default()
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
+        collect(&shared, child.stdout.take().expect("stdout is piped"));
+        collect(&shared, child.stderr.take().expect("stderr is piped"));
+        let process = Process {
+            name: name.to_owned(),
+            pid: child.id(),
+            stdin: Mutex::new(child.stdin.take()),
+            shared: Arc::clone(&shared),
+        };
+        thread::spawn(move || {
+            let exit = child.wait().expect("a child can be waited for");
+            shared.change(|state| state.exit = Some(exit));
+        });
+        process
+    }
+
+    /// Writes a line to the child's standard input.
+    pub(crate) fn tell(&self, line: &str) {
+        let mut stdin = self.stdin.lock().expect("no writer panicked");
+        let pipe = stdin.as_mut().expect("standard input is piped");
+        writeln!(pipe, "{line}")
+            .and_then(|()| pipe.flush())
+            .unwrap_or_else(|why| self.fail(&format!("takes no input: {why}")));
+    }
+
+    /// Waits for a line that contains `text`, and returns it.
+    pub(crate) fn wait_for_line(&self, text: &str, within: Duration) -> String {
+        let found = self.wait(within, |state| {
+            state
+                .lines
+                .iter()
+                .find(|line| line.contains(text))
+                .cloned()
+                .ok_or(())
+        });
+        found.unwrap_or_else(|()| self.fail(&format!("did not say {text:?} within {within:?}")))
+    }
+
+    /// Waits until the child has ended by itself.
+    pub(crate) fn wait_for_exit(&self, within: Duration) -> ExitStatus {
+        let exit = self.wait(within, |state| {
+            state.exit.filter(|_| state.open_streams == 0).ok_or(())
+        });
+        exit.unwrap_or_else(|()| self.fail(&format!("did not end within {within:?}")))
+    }
+
+    /// Waits for something that the child causes elsewhere. False when it ended or `within` passed first.
+    pub(crate) fn wait_until(&self, within: Duration, mut condition: impl FnMut() -> bool) -> bool {
+        let deadline = Instant::now() + within;
+        let mut state = self.shared.lock();
+        loop {
+            if condition() {
+                return true;
+            }
+            if state.exit.is_some() || Instant::now() >= deadline {
+                return false;
+            }
+            state = self
+                .shared
+                .changed
+                .wait_timeout(state, LOOK_AGAIN)
+                .expect("no writer panicked")
+                .0;
+        }
+    }
+
+    /// Whether the child has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.lock().exit.is_some()
+    }
+
+    /// Everything the child wrote so far.
+    pub(crate) fn log(&self) -> String {
+        self.shared.lock().lines.join("\n")
+    }
+
+    /// Ends the child at once, as a power cut would.
+    pub(crate) fn kill(&self) {
+        self.signal("KILL");
+        let _ = self.wait(GRACE, |state| state.exit.ok_or(()));
+    }
+
+    /// Asks the child to end, and makes it end if it does not.
+    pub(crate) fn stop(&self) {
+        self.signal("TERM");
+        if self.wait(GRACE, |state| state.exit.ok_or(())).is_err() {
+            self.kill();
+        }
+    }
+
+    /// Fails the test, with the child's output.
+    pub(crate) fn fail(&self, what: &str) -> ! {
+        panic!(
+            "{} {what}\n--- its output ---\n{}\n--- end ---",
+            self.name,
+            self.log()
+        )
+    }
+
+    fn wait<T>(
+        &self,
+        within: Duration,
+        mut look: impl FnMut(&State) -> Result<T, ()>,
+    ) -> Result<T, ()> {
+        let deadline = Instant::now() + within;
+        let mut state = self.shared.lock();
+        loop {
+            let seen = look(&state);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_over = state.exit.is_some() && state.open_streams == 0;
+            if seen.is_ok() || left.is_zero() || is_over {
+                return seen;
+            }
+            state = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .expect("no writer panicked")
+                .0;
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        // The child is reaped by its waiting thread only, which says so under this lock: as
+        // long as it has not, the process id is still the child's.
+        let state = self.shared.lock();
+        if state.exit.is_none() {
+            let _ = Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(self.pid.to_string())
+                .status();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
+        if thread::panicking() {
+            eprintln!(
+                "--- {} ---\n{}\n--- end of {} ---",
+                self.name,
+                self.log(),
+                self.name
+            );
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no writer panicked")
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+}
+
+/// Moves the lines of one output stream into the shared state until it ends.
+fn collect(shared: &Arc<Shared>, stream: impl Read + Send + 'static) {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        while matches!(stream.read_until(b'\n', &mut line), Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            shared.change(|state| state.lines.push(text));
+            line.clear();
+        }
+        shared.change(|state| state.open_streams -= 1);
+    });
+}

@@ -1,0 +1,150 @@
+//! Command lines of the server under test: the one place that knows how it is started.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::certificate::CertificateFiles;
+use super::repository_file;
+use super::subject::{Plan, Setup};
+use super::wire::Wire;
+
+/// Domain that the built-in set-up serves in tests.
+pub(crate) const DOMAIN: &str = "ser.test";
+
+/// What stands where `ser` stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Program {
+    Ser,
+    Kamailio,
+}
+
+/// Where one run of the program listens and keeps its files.
+pub(crate) struct Run<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) listeners: &'a [(Wire, SocketAddr)],
+    pub(crate) directory: &'a Path,
+    pub(crate) tls: &'a CertificateFiles,
+}
+
+impl Program {
+    /// The program under test, as `SIP_TEST_SUBJECT` names it.
+    pub(crate) fn under_test() -> Program {
+        match env::var("SIP_TEST_SUBJECT").as_deref() {
+            Ok("kamailio") => Program::Kamailio,
+            Ok("ser" | "") | Err(_) => Program::Ser,
+            Ok(other) => panic!("SIP_TEST_SUBJECT is {other:?}; it can be ser or kamailio"),
+        }
+    }
+
+    /// The command that starts the program in the foreground.
+    pub(crate) fn command(self, run: &Run<'_>) -> Command {
+        match self {
+            Program::Ser => ser(run),
+            Program::Kamailio => kamailio(run),
+        }
+    }
+}
+
+/// A program of the workspace, built into the directory above this test's own.
+fn built(name: &str) -> Command {
+    let this = env::current_exe().expect("a running program has a path");
+    let directory = this
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests run from target/<profile>/deps");
+    let path = directory.join(name);
+    assert!(
+        path.exists(),
+        "{} is not built; `cargo build -p server` builds it",
+        path.display()
+    );
+    Command::new(path)
+}
+
+fn ser(run: &Run<'_>) -> Command {
+    let mut command = built("ser");
+    match &run.plan.setup {
+        Setup::BuiltIn => {
+            add_users(run);
+            command
+                .args(["--domain", DOMAIN, "--data-dir"])
+                .arg(run.directory);
+        }
+        Setup::Script(file) => {
+            command.arg("-f").arg(repository_file(file));
+        }
+    }
+    command.arg("-w").arg(run.directory);
+    for (wire, address) in run.listeners {
+        command.args(["-l", &format!("{}:{address}", wire.transport())]);
+    }
+    if run.listeners.iter().any(|(wire, _)| *wire == Wire::Tls4) {
+        command
+            .arg("--tls-cert")
+            .arg(&run.tls.certificate)
+            .arg("--tls-key")
+            .arg(&run.tls.key);
+    }
+    for define in &run.plan.defines {
+        command.args(["-A", define]);
+    }
+    command
+}
+
+fn add_users(run: &Run<'_>) {
+    for (user, password) in &run.plan.users {
+        let database: PathBuf = run.directory.join("ser.db");
+        let mut command = built("serctl");
+        command
+            .args(["add", &format!("{user}@{DOMAIN}"), password, "--db"])
+            .arg(database);
+        let output = command.output().expect("serctl can be started");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success(),
+            "{command:?}: {}\n{said}",
+            output.status
+        );
+    }
+}
+
+fn kamailio(run: &Run<'_>) -> Command {
+    let mut command = Command::new("/usr/sbin/kamailio");
+    let script = match &run.plan.setup {
+        Setup::BuiltIn => repository_file("tests/it/kamailio/built_in.cfg"),
+        Setup::Script(file) => repository_file(file),
+    };
+    command.arg("-f").arg(script);
+    command.args(["-DD", "-E", "-m", "64", "-M", "8", "-n", "2", "-N", "2"]);
+    command
+        .arg("-w")
+        .arg(run.directory)
+        .arg("-Y")
+        .arg(run.directory);
+    command.arg("-P").arg(run.directory.join("kamailio.pid"));
+    for (wire, address) in run.listeners {
+        // Its WebSocket module takes over connections of a TCP listener.
+        let transport = if *wire == Wire::Ws4 {
+            "tcp"
+        } else {
+            wire.transport()
+        };
+        command.args(["-l", &format!("{transport}:{address}")]);
+    }
+    if run.plan.setup == Setup::BuiltIn {
+        let settings = run.directory.join("tls.cfg");
+        let text = format!(
+            "[server:default]\nmethod = TLSv1.2+\ncertificate = {}\nprivate_key = {}\n[client:default]\n",
+            run.tls.certificate.display(),
+            run.tls.key.display()
+        );
+        std::fs::write(&settings, text).expect("the directory is writable");
+        command.args(["-A", &format!("TLS_SETTINGS=\"{}\"", settings.display())]);
+    }
+    for define in &run.plan.defines {
+        command.args(["-A", define]);
+    }
+    command
+}

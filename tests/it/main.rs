@@ -1,0 +1,10 @@
+//! Tests that start the server and talk to it over real sockets, most of them with peers
+//! that other people wrote.
+//!
+//! The server under test is `ser`; `SIP_TEST_SUBJECT=kamailio` puts Debian's Kamailio in
+//! its place, which shows whether a failure lies in the server or in the test.
+//! A peer that is missing is a failure: `make test` installs them all.
+#![forbid(unsafe_code)]
+
+mod harness;
+mod sipp_calls;

@@ -1,1 +1,0 @@
-//! Conformance and interop tests live in `it/`.
