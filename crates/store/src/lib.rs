@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod account;
+#[cfg(test)]
+mod battery;
 mod binding;
 mod domain;
 mod error;

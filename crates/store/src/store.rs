@@ -14,7 +14,7 @@ use crate::{Account, AliasTarget, Cause, Change, Credentials, Error, Ha1, Stored
 /// asked for may still happen.
 #[derive(Clone)]
 pub struct Store {
-    backend: Arc<Backend>,
+    pub(crate) backend: Arc<Backend>,
     deadline: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Default for Settings {
 
 /// One variant per backend. An enum and not a trait object: the set is closed, `match` finds every place that a
 /// new backend must serve, and futures need no boxes.
-enum Backend {
+pub(crate) enum Backend {
     Sqlite(Sqlite),
 }
 

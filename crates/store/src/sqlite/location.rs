@@ -139,12 +139,12 @@ fn read(row: &SqliteRow) -> Result<StoredBinding, sqlx::Error> {
         contact: row.try_get("contact")?,
         received: row.try_get("received")?,
         path: row.try_get("path")?,
-        expires: row.try_get("expires")?,
+        expires: seconds(row, "expires")?,
         q: row.try_get("q")?,
         callid: row.try_get("callid")?,
         // Kamailio binds these as signed 32 bits: large values lie in the table as negative ones.
         cseq: low_half(row.try_get("cseq")?),
-        last_modified: row.try_get("last_modified")?,
+        last_modified: seconds(row, "last_modified")?,
         flags: low_half(row.try_get("flags")?),
         cflags: low_half(row.try_get("cflags")?),
         user_agent: row.try_get("user_agent")?,
@@ -157,6 +157,12 @@ fn read(row: &SqliteRow) -> Result<StoredBinding, sqlx::Error> {
         keepalive: row.try_get::<i64, _>("keepalive")? != 0,
         partition: row.try_get("partition")?,
     })
+}
+
+/// A time that SQLite cannot read is NULL, which the driver would hand over as 0: "never".
+fn seconds(row: &SqliteRow, column: &str) -> Result<i64, sqlx::Error> {
+    row.try_get::<Option<i64>, _>(column)?
+        .ok_or_else(|| sqlx::Error::ColumnDecode { index: column.to_owned(), source: "not a time".into() })
 }
 
 fn low_half(value: i64) -> u32 {

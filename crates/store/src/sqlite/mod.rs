@@ -4,6 +4,8 @@ mod account;
 mod domain;
 mod location;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -131,21 +133,4 @@ const TO_DAY: &str = "((? - 0.25) / 86400.0 + 2440587.5)";
 /// The reverse, for a column: also reads the texts (`2030-05-28 21:32:15`) that the schema's defaults insert.
 fn seconds_of(column: &str) -> String {
     format!("CAST(round((julianday({column}) - 2440587.5) * 86400.0 + 0.25) AS INTEGER)")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn result_codes_say_whose_fault_it_is() {
-        let unavailable = [5, 6, 8, 10, 13, 14, 261, 778];
-        assert!(unavailable.iter().all(|code| from_result_code(*code, "x").is_unavailable()));
-        assert_eq!(
-            from_result_code(26, "file is not a database"),
-            Error::Corrupt { what: "file is not a database".into() }
-        );
-        // SQLITE_CONSTRAINT_TRIGGER.
-        assert_eq!(from_result_code(1811, "no"), Error::Refused { detail: "no".into() });
-    }
 }

@@ -79,8 +79,10 @@ const TABLES: &[Table] = &[
     },
 ];
 
-/// Versions of location tables: Kamailio 5 has `location` at 9 and `aliases` still at 8, with the same columns.
-const LOCATION_VERSIONS: &[i64] = &[8, 9];
+/// Versions of a location table: Kamailio 5 has `location` at 9 and `aliases` still at 8, with the same columns.
+fn location_versions(name: &str) -> &'static [i64] {
+    if name == "aliases" { &[9, 8] } else { &[8, 9] }
+}
 
 impl Sqlite {
     /// Makes every table that is absent and checks the version of every other, in one transaction.
@@ -91,15 +93,16 @@ impl Sqlite {
             ensure(&mut transaction, table.name, table.versions, || table.create.to_owned()).await?;
         }
         for name in ["location", "aliases"] {
-            ensure(&mut transaction, name, LOCATION_VERSIONS, || location_table(name)).await?;
+            ensure(&mut transaction, name, location_versions(name), || location_table(name)).await?;
         }
         transaction.commit().await.map_err(error)
     }
 
     /// Makes one more location table.
     pub(crate) async fn ensure_location_table(&self, table: &TableName) -> Result<(), Error> {
+        let name = table.as_str();
         let mut transaction = self.begin_write().await?;
-        ensure(&mut transaction, table.as_str(), LOCATION_VERSIONS, || location_table(table.as_str())).await?;
+        ensure(&mut transaction, name, location_versions(name), || location_table(name)).await?;
         transaction.commit().await.map_err(error)
     }
 
