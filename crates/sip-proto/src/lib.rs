@@ -1,2 +1,10 @@
 //! What the SIP RFCs say to do, without input, output or a clock.
+//!
+//! Everything here is a value or a function of its arguments: time comes in as `now`, deadlines go
+//! out, random numbers and DNS answers are handed in by the caller. A test can therefore walk every
+//! arrow of every state machine without waiting.
 #![forbid(unsafe_code)]
+
+pub mod branch;
+pub mod response_context;
+pub mod transaction;
