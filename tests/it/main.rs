@@ -7,4 +7,5 @@
 #![forbid(unsafe_code)]
 
 mod harness;
+mod phones;
 mod sipp_calls;

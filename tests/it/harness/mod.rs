@@ -11,6 +11,7 @@ mod tone;
 mod wire;
 
 pub(crate) use process::Process;
+pub(crate) use program::DOMAIN;
 pub(crate) use scratch::Scratch;
 pub(crate) use sipp::{Callee, Caller, Script};
 pub(crate) use subject::{Plan, Subject};
