@@ -6,6 +6,8 @@
 //! A peer that is missing is a failure: `make test` installs them all.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod harness;
 mod phones;
 mod sipp_calls;
+mod sipsak;

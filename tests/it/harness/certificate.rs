@@ -14,10 +14,7 @@ impl CertificateFiles {
     pub(crate) fn create(directory: &Path, names: &[&str]) -> CertificateFiles {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).expect("the names are valid");
-        let files = CertificateFiles {
-            certificate: directory.join("certificate.pem"),
-            key: directory.join("key.pem"),
-        };
+        let files = CertificateFiles { certificate: directory.join("certificate.pem"), key: directory.join("key.pem") };
         fs::write(&files.certificate, made.cert.pem()).expect("the directory is writable");
         fs::write(&files.key, made.signing_key.serialize_pem()).expect("the directory is writable");
         files

@@ -1,6 +1,7 @@
 //! What the tests stand on: the server under test, peers as child processes, ports, files.
 
 mod certificate;
+mod phone;
 mod port;
 mod process;
 mod program;
@@ -10,19 +11,16 @@ mod subject;
 mod tone;
 mod wire;
 
+pub(crate) use phone::{Phone, Stack};
 pub(crate) use process::Process;
-pub(crate) use program::DOMAIN;
 pub(crate) use scratch::Scratch;
 pub(crate) use sipp::{Callee, Caller, Script};
 pub(crate) use subject::{Plan, Subject};
-pub(crate) use tone::{share_of_tone, write_tone};
 pub(crate) use wire::Wire;
 
 use std::path::PathBuf;
 
 /// A file of the repository, named from its root.
 pub(crate) fn repository_file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }

@@ -14,15 +14,9 @@ static HANDED_OUT: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 pub(crate) fn free_port(ip: IpAddr) -> u16 {
     for _ in 0..100 {
         let socket = UdpSocket::bind((ip, 0)).expect("loopback has a free UDP port");
-        let port = socket
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port();
-        let is_new = HANDED_OUT
-            .lock()
-            .expect("no test panics while it holds this lock")
-            .get_or_insert_default()
-            .insert(port);
+        let port = socket.local_addr().expect("a bound socket has an address").port();
+        let is_new =
+            HANDED_OUT.lock().expect("no test panics while it holds this lock").get_or_insert_default().insert(port);
         if is_new && TcpListener::bind((ip, port)).is_ok() {
             return port;
         }

@@ -34,21 +34,12 @@ struct State {
 impl Process {
     /// Starts `command`; `name` is what failures call it.
     pub(crate) fn start(name: &str, command: &mut Command) -> Process {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|why| {
             panic!("cannot start {name} ({command:?}): {why}; `make test` installs what tests need")
         });
-        let state = State {
-            open_streams: 2,
-            ..State::default()
-        };
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        });
+        let state = State { open_streams: 2, ..State::default() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         collect(&shared, child.stdout.take().expect("stdout is piped"));
         collect(&shared, child.stderr.take().expect("stderr is piped"));
         let process = Process {
@@ -75,22 +66,13 @@ impl Process {
 
     /// Waits for a line that contains `text`, and returns it.
     pub(crate) fn wait_for_line(&self, text: &str, within: Duration) -> String {
-        let found = self.wait(within, |state| {
-            state
-                .lines
-                .iter()
-                .find(|line| line.contains(text))
-                .cloned()
-                .ok_or(())
-        });
+        let found = self.wait(within, |state| state.lines.iter().find(|line| line.contains(text)).cloned().ok_or(()));
         found.unwrap_or_else(|()| self.fail(&format!("did not say {text:?} within {within:?}")))
     }
 
     /// Waits until the child has ended by itself.
     pub(crate) fn wait_for_exit(&self, within: Duration) -> ExitStatus {
-        let exit = self.wait(within, |state| {
-            state.exit.filter(|_| state.open_streams == 0).ok_or(())
-        });
+        let exit = self.wait(within, |state| state.exit.filter(|_| state.open_streams == 0).ok_or(()));
         exit.unwrap_or_else(|()| self.fail(&format!("did not end within {within:?}")))
     }
 
@@ -105,12 +87,7 @@ impl Process {
             if state.exit.is_some() || Instant::now() >= deadline {
                 return false;
             }
-            state = self
-                .shared
-                .changed
-                .wait_timeout(state, LOOK_AGAIN)
-                .expect("no writer panicked")
-                .0;
+            state = self.shared.changed.wait_timeout(state, LOOK_AGAIN).expect("no writer panicked").0;
         }
     }
 
@@ -140,18 +117,10 @@ impl Process {
 
     /// Fails the test, with the child's output.
     pub(crate) fn fail(&self, what: &str) -> ! {
-        panic!(
-            "{} {what}\n--- its output ---\n{}\n--- end ---",
-            self.name,
-            self.log()
-        )
+        panic!("{} {what}\n--- its output ---\n{}\n--- end ---", self.name, self.log())
     }
 
-    fn wait<T>(
-        &self,
-        within: Duration,
-        mut look: impl FnMut(&State) -> Result<T, ()>,
-    ) -> Result<T, ()> {
+    fn wait<T>(&self, within: Duration, mut look: impl FnMut(&State) -> Result<T, ()>) -> Result<T, ()> {
         let deadline = Instant::now() + within;
         let mut state = self.shared.lock();
         loop {
@@ -161,12 +130,7 @@ impl Process {
             if seen.is_ok() || left.is_zero() || is_over {
                 return seen;
             }
-            state = self
-                .shared
-                .changed
-                .wait_timeout(state, left)
-                .expect("no writer panicked")
-                .0;
+            state = self.shared.changed.wait_timeout(state, left).expect("no writer panicked").0;
         }
     }
 
@@ -175,10 +139,7 @@ impl Process {
         // long as it has not, the process id is still the child's.
         let state = self.shared.lock();
         if state.exit.is_none() {
-            let _ = Command::new("kill")
-                .arg(format!("-{name}"))
-                .arg(self.pid.to_string())
-                .status();
+            let _ = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status();
         }
     }
 }
@@ -187,12 +148,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
         if thread::panicking() {
-            eprintln!(
-                "--- {} ---\n{}\n--- end of {} ---",
-                self.name,
-                self.log(),
-                self.name
-            );
+            eprintln!("--- {} ---\n{}\n--- end of {} ---", self.name, self.log(), self.name);
         }
     }
 }

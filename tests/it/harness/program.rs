@@ -50,16 +50,9 @@ impl Program {
 /// A program of the workspace, built into the directory above this test's own.
 fn built(name: &str) -> Command {
     let this = env::current_exe().expect("a running program has a path");
-    let directory = this
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests run from target/<profile>/deps");
+    let directory = this.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps");
     let path = directory.join(name);
-    assert!(
-        path.exists(),
-        "{} is not built; `cargo build -p server` builds it",
-        path.display()
-    );
+    assert!(path.exists(), "{} is not built; `cargo build -p server` builds it", path.display());
     Command::new(path)
 }
 
@@ -68,9 +61,7 @@ fn ser(run: &Run<'_>) -> Command {
     match &run.plan.setup {
         Setup::BuiltIn => {
             add_users(run);
-            command
-                .args(["--domain", DOMAIN, "--data-dir"])
-                .arg(run.directory);
+            command.args(["--domain", DOMAIN, "--data-dir"]).arg(run.directory);
         }
         Setup::Script(file) => {
             command.arg("-f").arg(repository_file(file));
@@ -81,11 +72,7 @@ fn ser(run: &Run<'_>) -> Command {
         command.args(["-l", &format!("{}:{address}", wire.transport())]);
     }
     if run.listeners.iter().any(|(wire, _)| *wire == Wire::Tls4) {
-        command
-            .arg("--tls-cert")
-            .arg(&run.tls.certificate)
-            .arg("--tls-key")
-            .arg(&run.tls.key);
+        command.arg("--tls-cert").arg(&run.tls.certificate).arg("--tls-key").arg(&run.tls.key);
     }
     for define in &run.plan.defines {
         command.args(["-A", define]);
@@ -97,16 +84,10 @@ fn add_users(run: &Run<'_>) {
     for (user, password) in &run.plan.users {
         let database: PathBuf = run.directory.join("ser.db");
         let mut command = built("serctl");
-        command
-            .args(["add", &format!("{user}@{DOMAIN}"), password, "--db"])
-            .arg(database);
+        command.args(["add", &format!("{user}@{DOMAIN}"), password, "--db"]).arg(database);
         let output = command.output().expect("serctl can be started");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            output.status.success(),
-            "{command:?}: {}\n{said}",
-            output.status
-        );
+        assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
     }
 }
 
@@ -118,19 +99,11 @@ fn kamailio(run: &Run<'_>) -> Command {
     };
     command.arg("-f").arg(script);
     command.args(["-DD", "-E", "-m", "64", "-M", "8", "-n", "2", "-N", "2"]);
-    command
-        .arg("-w")
-        .arg(run.directory)
-        .arg("-Y")
-        .arg(run.directory);
+    command.arg("-w").arg(run.directory).arg("-Y").arg(run.directory);
     command.arg("-P").arg(run.directory.join("kamailio.pid"));
     for (wire, address) in run.listeners {
         // Its WebSocket module takes over connections of a TCP listener.
-        let transport = if *wire == Wire::Ws4 {
-            "tcp"
-        } else {
-            wire.transport()
-        };
+        let transport = if *wire == Wire::Ws4 { "tcp" } else { wire.transport() };
         command.args(["-l", &format!("{transport}:{address}")]);
     }
     if run.plan.setup == Setup::BuiltIn {

@@ -27,10 +27,7 @@ impl Scratch {
 
     /// Contents of one of its files, empty when there is none.
     pub(crate) fn read(&self, name: &str) -> String {
-        fs::read(self.file(name)).map_or_else(
-            |_| String::new(),
-            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-        )
+        fs::read(self.file(name)).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 

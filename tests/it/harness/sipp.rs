@@ -36,30 +36,32 @@ pub(crate) struct Callee {
 pub(crate) struct Script<'a> {
     scenario: &'a str,
     user: &'a str,
+    /// Host part of the addresses; the server's own address unless set.
+    domain: Option<String>,
     options: Vec<String>,
 }
 
 impl<'a> Script<'a> {
     /// A scenario, and the user in its request URI.
     pub(crate) fn new(scenario: &'a str, user: &'a str) -> Script<'a> {
-        Script {
-            scenario,
-            user,
-            options: Vec::new(),
-        }
+        Script { scenario, user, domain: None, options: Vec::new() }
+    }
+
+    /// Sets the host part of the addresses.
+    pub(crate) fn at(mut self, domain: impl ToString) -> Script<'a> {
+        self.domain = Some(domain.to_string());
+        self
     }
 
     /// Sets a keyword that the scenario names as `[keyword]`.
     pub(crate) fn key(mut self, keyword: &str, value: &str) -> Script<'a> {
-        self.options
-            .extend(["-key".into(), keyword.into(), value.into()]);
+        self.options.extend(["-key".into(), keyword.into(), value.into()]);
         self
     }
 
     /// Answers digest challenges with this name and password.
     pub(crate) fn credentials(mut self, user: &str, password: &str) -> Script<'a> {
-        self.options
-            .extend(["-au".into(), user.into(), "-ap".into(), password.into()]);
+        self.options.extend(["-au".into(), user.into(), "-ap".into(), password.into()]);
         self
     }
 }
@@ -69,9 +71,9 @@ impl Caller {
     pub(crate) fn start(script: &Script<'_>, wire: Wire, server: SocketAddr) -> Caller {
         let scratch = Scratch::new();
         let mut command = sipp(script.scenario, wire, &scratch);
-        command
-            .args(["-p", &free_port(wire.ip()).to_string(), "-s", script.user])
-            .args(&script.options);
+        let domain = script.domain.clone().unwrap_or_else(|| server.to_string());
+        command.args(["-p", &free_port(wire.ip()).to_string(), "-s", script.user]);
+        command.args(["-key", "domain", &domain]).args(&script.options);
         command.arg(server.to_string());
         let process = Process::start(&format!("SIPp caller {}", script.scenario), &mut command);
         Caller { process, scratch }
@@ -106,11 +108,7 @@ impl Callee {
             let process = Process::start(&format!("SIPp callee {scenario}"), &mut command);
             if process.wait_until(PROCESS, || is_bound(wire, address.port())) {
                 let contact = format!("sip:{user}@{address};transport={}", wire.transport());
-                return Callee {
-                    process,
-                    scratch,
-                    contact,
-                };
+                return Callee { process, scratch, contact };
             }
             if process.wait_for_exit(PROCESS).code() != Some(CANNOT_BIND) {
                 process.fail("ended before it listened");
@@ -140,32 +138,17 @@ impl Callee {
 
 fn sipp(scenario: &str, wire: Wire, scratch: &Scratch) -> Command {
     let mut command = Command::new("sipp");
-    command
-        .arg("-sf")
-        .arg(repository_file("tests/sipp").join(scenario));
+    command.arg("-sf").arg(repository_file("tests/sipp").join(scenario));
     command.args(["-i", &wire.ip().to_string(), "-bind_local", "-t"]);
     command.arg(match wire {
         Wire::Udp4 | Wire::Udp6 => "u1",
         Wire::Tcp4 | Wire::Tcp6 => "t1",
         Wire::Tls4 | Wire::Ws4 => panic!("Debian's SIPp speaks neither TLS nor WebSocket"),
     });
-    command.args([
-        "-m",
-        "1",
-        "-nostdin",
-        "-timeout",
-        CALL_SECONDS,
-        "-timeout_error",
-    ]);
+    command.args(["-m", "1", "-nostdin", "-timeout", CALL_SECONDS, "-timeout_error"]);
     command.args(["-cp", &free_port(wire.ip()).to_string()]);
-    command
-        .arg("-trace_msg")
-        .arg("-message_file")
-        .arg(scratch.file("messages.log"));
-    command
-        .arg("-trace_err")
-        .arg("-error_file")
-        .arg(scratch.file("errors.log"));
+    command.arg("-trace_msg").arg("-message_file").arg(scratch.file("messages.log"));
+    command.arg("-trace_err").arg("-error_file").arg(scratch.file("errors.log"));
     command.current_dir(scratch.path());
     command
 }
@@ -174,9 +157,7 @@ fn require_success(process: &Process, scratch: &Scratch, code: Option<i32>) {
     if code != Some(0) {
         let errors = scratch.read("errors.log");
         let messages = scratch.read("messages.log");
-        process.fail(&format!(
-            "exit code {code:?}\n--- errors ---\n{errors}\n--- messages ---\n{messages}"
-        ));
+        process.fail(&format!("exit code {code:?}\n--- errors ---\n{errors}\n--- messages ---\n{messages}"));
     }
 }
 
@@ -190,8 +171,5 @@ fn is_bound(wire: Wire, port: u16) -> bool {
     };
     let table = fs::read_to_string(format!("/proc/net/{table}")).expect("Linux has this table");
     let local = format!(":{port:04X}");
-    table
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .any(|address| address.ends_with(&local))
+    table.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|address| address.ends_with(&local))
 }

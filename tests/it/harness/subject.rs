@@ -37,22 +37,12 @@ pub(crate) enum Setup {
 impl Plan {
     /// The built-in set-up with its users, over UDP.
     pub(crate) fn built_in(users: &[(&'static str, &'static str)]) -> Plan {
-        Plan {
-            setup: Setup::BuiltIn,
-            wires: vec![Wire::Udp4],
-            defines: Vec::new(),
-            users: users.to_vec(),
-        }
+        Plan { setup: Setup::BuiltIn, wires: vec![Wire::Udp4], defines: Vec::new(), users: users.to_vec() }
     }
 
     /// A script of the repository, over UDP.
     pub(crate) fn script(file: &str) -> Plan {
-        Plan {
-            setup: Setup::Script(file.to_owned()),
-            wires: vec![Wire::Udp4],
-            defines: Vec::new(),
-            users: Vec::new(),
-        }
+        Plan { setup: Setup::Script(file.to_owned()), wires: vec![Wire::Udp4], defines: Vec::new(), users: Vec::new() }
     }
 
     /// Listens on `wire` too.
@@ -101,37 +91,16 @@ impl Subject {
     /// `None` when another process took one of the ports first.
     fn attempt(program: Program, plan: &Plan) -> Option<Subject> {
         let scratch = Scratch::new();
-        let tls = CertificateFiles::create(
-            scratch.path(),
-            &["127.0.0.1", "localhost", super::program::DOMAIN],
-        );
-        let listeners: Vec<_> = plan
-            .wires
-            .iter()
-            .map(|&wire| (wire, SocketAddr::new(wire.ip(), free_port(wire.ip()))))
-            .collect();
-        let run = Run {
-            plan,
-            listeners: &listeners,
-            directory: scratch.path(),
-            tls: &tls,
-        };
+        let tls = CertificateFiles::create(scratch.path(), &["127.0.0.1", "localhost", super::program::DOMAIN]);
+        let listeners: Vec<_> =
+            plan.wires.iter().map(|&wire| (wire, SocketAddr::new(wire.ip(), free_port(wire.ip())))).collect();
+        let run = Run { plan, listeners: &listeners, directory: scratch.path(), tls: &tls };
         let process = Process::start(&format!("{program:?}"), &mut program.command(&run));
-        let subject = Subject {
-            process,
-            listeners,
-            tls,
-            scratch,
-        };
+        let subject = Subject { process, listeners, tls, scratch };
         if answers_options(&subject.process, subject.address(Wire::Udp4)) {
             return Some(subject);
         }
-        if subject
-            .process
-            .log()
-            .to_ascii_lowercase()
-            .contains("in use")
-        {
+        if subject.process.log().to_ascii_lowercase().contains("in use") {
             return None;
         }
         subject.process.fail("did not answer OPTIONS")
@@ -139,13 +108,8 @@ impl Subject {
 
     /// Where the server listens on `wire`.
     pub(crate) fn address(&self, wire: Wire) -> SocketAddr {
-        let found = self
-            .listeners
-            .iter()
-            .find(|(listener, _)| *listener == wire);
-        found
-            .unwrap_or_else(|| panic!("the plan has no listener for {wire:?}"))
-            .1
+        let found = self.listeners.iter().find(|(listener, _)| *listener == wire);
+        found.unwrap_or_else(|| panic!("the plan has no listener for {wire:?}")).1
     }
 
     /// Certificate of the server's TLS listener, for peers to trust.
@@ -167,9 +131,7 @@ impl Subject {
 /// Asks until any SIP response comes back; false when the process ends or `START` passes.
 fn answers_options(process: &Process, server: SocketAddr) -> bool {
     let socket = UdpSocket::bind((server.ip(), 0)).expect("loopback has a free UDP port");
-    socket
-        .set_read_timeout(Some(ANSWER))
-        .expect("the timeout is not zero");
+    socket.set_read_timeout(Some(ANSWER)).expect("the timeout is not zero");
     let own = socket.local_addr().expect("a bound socket has an address");
     let deadline = Instant::now() + START;
     let mut answer = [0; 2048];
@@ -186,8 +148,7 @@ fn answers_options(process: &Process, server: SocketAddr) -> bool {
         );
         // A refused datagram only says that the server does not listen yet.
         let _ = socket.send_to(request.as_bytes(), server);
-        if matches!(socket.recv(&mut answer), Ok(length) if answer[..length].starts_with(b"SIP/2.0 "))
-        {
+        if matches!(socket.recv(&mut answer), Ok(length) if answer[..length].starts_with(b"SIP/2.0 ")) {
             return true;
         }
         if process.has_ended() || Instant::now() >= deadline {
