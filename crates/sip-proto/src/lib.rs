@@ -6,5 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod branch;
+pub mod digest;
 pub mod response_context;
 pub mod transaction;
