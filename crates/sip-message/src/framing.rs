@@ -1,0 +1,171 @@
+//! Cuts a byte stream into messages (RFC 3261 section 18.3).
+
+use crate::index::{Line, Scanner, content_length};
+use crate::{HeaderName, Limits, Reject};
+
+/// What lies at the front of a stream's buffer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// No whole message yet.
+    NeedMore,
+    /// Line ends between messages: drop `len` bytes.
+    KeepAlive {
+        /// Bytes to drop.
+        len: usize,
+        /// A double CRLF, which is answered by a single one (RFC 5626 section 3.5.1).
+        ping: bool,
+    },
+    /// One whole message of `len` bytes.
+    Message {
+        /// Bytes of the message.
+        len: usize,
+    },
+    /// Where the next message begins cannot be known: close the connection.
+    Broken(Reject),
+}
+
+/// Finds message after message in one stream, however the bytes arrive.
+///
+/// Feed it the same buffer with more bytes behind; after [`Frame::KeepAlive`] or
+/// [`Frame::Message`] drop `len` bytes at the front first. What it has seen it does not scan again.
+#[derive(Clone, Debug)]
+pub struct Framer {
+    limits: Limits,
+    /// Bytes of the head that are known to hold no end of it.
+    scanned: usize,
+    /// Length of the whole message, once its head is known.
+    total: Option<usize>,
+    /// A line end just went by: another one makes the pair of a ping, though it came later.
+    is_half_ping: bool,
+}
+
+impl Framer {
+    /// A framer at the start of a stream.
+    pub fn new(limits: Limits) -> Framer {
+        Framer {
+            limits,
+            scanned: 0,
+            total: None,
+            is_half_ping: false,
+        }
+    }
+
+    /// Looks at the bytes that the stream holds now.
+    pub fn poll(&mut self, buffer: &[u8]) -> Frame {
+        if self.scanned == 0
+            && let Some(frame) = self.line_ends(buffer)
+        {
+            return frame;
+        }
+        let total = match self.total {
+            Some(total) => total,
+            None => match self.head(buffer) {
+                Ok(Some(total)) => total,
+                Ok(None) => return Frame::NeedMore,
+                Err(reject) => return Frame::Broken(reject),
+            },
+        };
+        if buffer.len() < total {
+            self.total = Some(total);
+            return Frame::NeedMore;
+        }
+        self.total = None;
+        self.scanned = 0;
+        Frame::Message { len: total }
+    }
+
+    fn line_ends(&mut self, buffer: &[u8]) -> Option<Frame> {
+        let was_half = std::mem::take(&mut self.is_half_ping);
+        match buffer {
+            [] | [b'\r'] => {
+                self.is_half_ping = was_half;
+                Some(Frame::NeedMore)
+            }
+            [b'\r', b'\n', ..] if was_half => Some(Frame::KeepAlive { len: 2, ping: true }),
+            [b'\r', b'\n', b'\r', b'\n', ..] => Some(Frame::KeepAlive { len: 4, ping: true }),
+            [b'\r', b'\n', ..] => {
+                self.is_half_ping = true;
+                Some(Frame::KeepAlive {
+                    len: 2,
+                    ping: false,
+                })
+            }
+            [first, ..] if !first.is_ascii_graphic() => {
+                Some(Frame::Broken(Reject::NotSip { offset: 0 }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Length of the whole message, when its head is complete.
+    fn head(&mut self, buffer: &[u8]) -> Result<Option<usize>, Reject> {
+        let limit = self.limits.head_bytes.min(self.limits.message_bytes);
+        while let Some(found) = memchr::memchr(b'\n', &buffer[self.scanned..]) {
+            let at = self.scanned + found;
+            // A reader that takes a bare LF for a line end and one that does not disagree about
+            // where a message ends, so the stream cannot be trusted any further.
+            if at == 0 || buffer[at - 1] != b'\r' {
+                return Err(Reject::Control {
+                    byte: b'\n',
+                    offset: at,
+                });
+            }
+            if !self.has_start_line(buffer, at) {
+                return Err(Reject::NotSip { offset: 0 });
+            }
+            self.scanned = at + 1;
+            if at > limit {
+                return Err(Reject::TooLarge { limit });
+            }
+            if at >= 3 && buffer[at - 2] == b'\n' {
+                return self.total(&buffer[..=at]).map(Some);
+            }
+        }
+        self.scanned = buffer.len().max(1).min(buffer.len());
+        if buffer.len() > limit {
+            Err(Reject::TooLarge { limit })
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The first line must name SIP: another protocol on this port is cut off at once.
+    fn has_start_line(&self, buffer: &[u8], line_end: usize) -> bool {
+        let is_first = memchr::memchr(b'\n', &buffer[..line_end]).is_none();
+        !is_first
+            || buffer[..line_end]
+                .windows(4)
+                .any(|word| word.eq_ignore_ascii_case(b"SIP/"))
+    }
+
+    /// Head and body together. Each stream message needs one `Content-Length` (section 20.14).
+    fn total(&self, head: &[u8]) -> Result<usize, Reject> {
+        let mut scanner = Scanner::new(head);
+        scanner.start_line();
+        let mut length = None;
+        while let Line::Field(field) = scanner.next_line() {
+            if field.name != HeaderName::ContentLength {
+                continue;
+            }
+            let offset = field.value.start as usize;
+            let malformed = Reject::Header {
+                name: HeaderName::ContentLength,
+                offset,
+            };
+            let value = content_length(field.value.of(head)).ok_or(malformed)?;
+            // Twice the same is refused by the message's verdict; it can still be framed.
+            if length.replace(value).is_some_and(|other| other != value) {
+                return Err(Reject::Duplicate {
+                    name: HeaderName::ContentLength,
+                    offset: field.start as usize,
+                });
+            }
+        }
+        let length = length.ok_or(Reject::Missing(HeaderName::ContentLength))?;
+        let limit = self.limits.message_bytes;
+        head.len()
+            .checked_add(length)
+            .filter(|&total| total <= limit)
+            .ok_or(Reject::TooLarge { limit })
+    }
+}
