@@ -7,5 +7,6 @@
 
 pub mod branch;
 pub mod digest;
+pub mod resolve;
 pub mod response_context;
 pub mod transaction;

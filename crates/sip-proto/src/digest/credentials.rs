@@ -153,7 +153,7 @@ mod tests {
         assert!(!parses(format!("Digest username=\"a,{REST}")));
         assert!(!parses(format!("Digest username=\"a\"b,{REST}")));
         assert!(!parses(format!("Digest username=a,username=b,{REST}")));
-        assert!(!parses(format!("Digest username=\"a\\")));
+        assert!(!parses("Digest username=\"a\\".to_owned()));
         assert!(!parses("Digest".to_owned()));
         assert!(!parses(String::new()));
     }
