@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod examples;
 mod harness;
+mod order;
 mod phones;
 mod sipp_calls;
 mod sipsak;

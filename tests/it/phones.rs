@@ -100,3 +100,16 @@ fn messages_pass_between_websocket_phones() {
 fn messages_pass_between_websocket_and_udp() {
     check_messages((Stack::JsSip, Wire::Ws4), (BOB, Wire::Udp4));
 }
+
+/// What was answered with 200 is on disk (the built-in set-up of `ser`; nothing else keeps it).
+#[test]
+fn a_registered_phone_can_be_called_after_a_power_cut() {
+    let plan = Plan::built_in(&[("alice", "secret"), ("bob", "secret")]);
+    let mut server = Subject::start_ser(&plan);
+    let alice = Phone::start("alice", ALICE, Wire::Udp4, &server);
+    let bob = Phone::start("bob", BOB, Wire::Udp4, &server);
+    server.suffer_a_power_cut();
+    alice.calls("bob");
+    bob.waits_for("answered");
+    alice.waits_for("answered");
+}

@@ -1,6 +1,7 @@
 //! What the tests stand on: the server under test, peers as child processes, ports, files.
 
 mod certificate;
+mod endpoint;
 mod phone;
 mod port;
 mod process;
@@ -11,6 +12,7 @@ mod subject;
 mod tone;
 mod wire;
 
+pub(crate) use endpoint::{Endpoint, field, lines};
 pub(crate) use phone::{Phone, Stack};
 pub(crate) use process::Process;
 pub(crate) use scratch::Scratch;

@@ -38,6 +38,13 @@ impl Program {
         }
     }
 
+    /// Adds the users of the plan to the program's data, before its first start.
+    pub(crate) fn add_users(self, run: &Run<'_>) {
+        if self == Program::Ser {
+            add_users(run);
+        }
+    }
+
     /// The command that starts the program in the foreground.
     pub(crate) fn command(self, run: &Run<'_>) -> Command {
         match self {
@@ -60,7 +67,6 @@ fn ser(run: &Run<'_>) -> Command {
     let mut command = built("ser");
     match &run.plan.setup {
         Setup::BuiltIn => {
-            add_users(run);
             command.args(["--domain", DOMAIN, "--data-dir"]).arg(run.directory);
         }
         Setup::Script(file) => {
@@ -98,7 +104,7 @@ fn kamailio(run: &Run<'_>) -> Command {
         Setup::Script(file) => repository_file(file),
     };
     command.arg("-f").arg(script);
-    command.args(["-DD", "-E", "-m", "64", "-M", "8", "-n", "2", "-N", "2"]);
+    command.args(["-DD", "-E", "-m", "512", "-M", "8", "-n", "2", "-N", "2"]);
     command.arg("-w").arg(run.directory).arg("-Y").arg(run.directory);
     command.arg("-P").arg(run.directory.join("kamailio.pid"));
     for (wire, address) in run.listeners {

@@ -89,12 +89,6 @@ impl Caller {
             }
         }
     }
-
-    /// Waits until the call went as its scenario says.
-    pub(crate) fn succeeds(self) {
-        let exit = self.process.wait_for_exit(PROCESS);
-        require_success(&self.process, &self.scratch, exit.code());
-    }
 }
 
 impl Callee {

@@ -18,6 +18,7 @@ const ANSWER: Duration = Duration::from_millis(50);
 const ATTEMPTS: u32 = 5;
 
 /// What to run, and where it shall be reachable.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) setup: Setup,
     pub(crate) wires: Vec<Wire>,
@@ -63,6 +64,8 @@ impl Plan {
 /// A running server; stopped when dropped.
 pub(crate) struct Subject {
     process: Process,
+    program: Program,
+    plan: Plan,
     listeners: Vec<(Wire, SocketAddr)>,
     tls: CertificateFiles,
     scratch: Scratch,
@@ -72,6 +75,11 @@ impl Subject {
     /// Starts the program that `SIP_TEST_SUBJECT` names.
     pub(crate) fn start(plan: &Plan) -> Subject {
         Subject::start_program(Program::under_test(), plan)
+    }
+
+    /// Starts `ser` whatever is under test, for scripts that only it can read.
+    pub(crate) fn start_ser(plan: &Plan) -> Subject {
+        Subject::start_program(Program::Ser, plan)
     }
 
     /// Starts Kamailio whatever is under test, for chains of servers.
@@ -95,8 +103,9 @@ impl Subject {
         let listeners: Vec<_> =
             plan.wires.iter().map(|&wire| (wire, SocketAddr::new(wire.ip(), free_port(wire.ip())))).collect();
         let run = Run { plan, listeners: &listeners, directory: scratch.path(), tls: &tls };
+        program.add_users(&run);
         let process = Process::start(&format!("{program:?}"), &mut program.command(&run));
-        let subject = Subject { process, listeners, tls, scratch };
+        let subject = Subject { process, program, plan: plan.clone(), listeners, tls, scratch };
         if answers_options(&subject.process, subject.address(Wire::Udp4)) {
             return Some(subject);
         }
@@ -104,6 +113,17 @@ impl Subject {
             return None;
         }
         subject.process.fail("did not answer OPTIONS")
+    }
+
+    /// Ends the server as a power cut would, and starts it again with the same addresses and data.
+    pub(crate) fn suffer_a_power_cut(&mut self) {
+        self.process.kill();
+        let directory = self.scratch.path();
+        let run = Run { plan: &self.plan, listeners: &self.listeners, directory, tls: &self.tls };
+        self.process = Process::start(&format!("{:?} again", self.program), &mut self.program.command(&run));
+        if !answers_options(&self.process, self.address(Wire::Udp4)) {
+            self.process.fail("did not answer OPTIONS after the power cut");
+        }
     }
 
     /// Where the server listens on `wire`.
@@ -115,11 +135,6 @@ impl Subject {
     /// Certificate of the server's TLS listener, for peers to trust.
     pub(crate) fn certificate(&self) -> &std::path::Path {
         &self.tls.certificate
-    }
-
-    /// The server's process.
-    pub(crate) fn process(&self) -> &Process {
-        &self.process
     }
 
     /// Directory of this run, for the files of its peers.
