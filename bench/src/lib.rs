@@ -1,5 +1,1 @@
-//! Measures what a call costs: load generator, bare relay, accounting by the kernel.
-
-pub mod accounting;
-pub mod batch;
-pub mod load;
+//! Load generator and bare relay.

@@ -18,7 +18,7 @@ mod value;
 mod variable;
 
 pub use attributes::Attributes;
-pub use call::{Arg, Call};
+pub use call::{Arg, Call, OutputVariable};
 pub use context::{Arrival, Context, FLAG_COUNT, Hooks, SocketId, Target, TransactionKey};
 pub use function::{Function, Param, ParamKind};
 pub use host::{
@@ -28,4 +28,4 @@ pub use module::{Binding, Module, Parameter, Setting, SettingKind, Setup, SetupE
 pub use outcome::{Fault, Outcome, Resume, Wait};
 pub use route::{Dialect, RouteId, RouteKind, Routes};
 pub use value::Value;
-pub use variable::{Index, KeyRule, Selector, Variable};
+pub use variable::{Index, KeyRule, Selector, Variable, WriteVariable};

@@ -1,0 +1,15 @@
+//! Text to tokens: lexer, preprocessor, and which family a script belongs to.
+
+mod define;
+mod dialect;
+mod directive;
+mod expression;
+mod lexer;
+mod preprocess;
+mod substitute;
+mod token;
+
+pub(crate) use dialect::{Marker, detect};
+pub(crate) use preprocess::preprocess;
+pub(crate) use substitute::{back_references, split as split_rule};
+pub(crate) use token::{Kind, Token, parse_number};

@@ -1,0 +1,159 @@
+//! Variables, texts and the operations on values.
+
+use bytes::Bytes;
+use module_api::{Call, Context, Fault, Host, Index, Level, Selector, Value};
+
+use crate::program::{BoundProgram, IndexUse, Source, Text, TextPiece, VariableUse};
+use crate::syntax::tree::Binary;
+
+/// What evaluation works on.
+pub(super) struct Scene<'a> {
+    pub(super) program: &'a BoundProgram,
+    pub(super) context: &'a mut Context,
+    pub(super) host: &'a mut dyn Host,
+    /// The instruction, for messages.
+    pub(super) at: u32,
+}
+
+impl Scene<'_> {
+    pub(super) fn log(&mut self, level: Level, cause: &str) {
+        let text = format!("{}: {cause}", self.program.place(self.at));
+        self.host.log(level, text.as_bytes());
+    }
+
+    pub(super) fn read(&mut self, variable: &VariableUse) -> Value {
+        let mut value = match variable.source {
+            Source::ReturnCode => Value::Int(self.context.return_code),
+            Source::Null => Value::Null,
+            Source::Module { variable: entry, module } => {
+                let key = variable.key.as_ref().map(|key| self.render(key));
+                let selector = Selector { key: key.as_ref(), index: self.index(&variable.index) };
+                let state = self.program.state(module);
+                let mut call = Call::new(self.context, self.host, &[], state, self.program.dialect);
+                (entry.read)(&mut call, &selector)
+            }
+        };
+        for transform in &variable.transforms {
+            // Whatever is undone to nothing is nothing, except where the operation is about just that.
+            if value.is_null() && !transform.accepts_null() {
+                return Value::Null;
+            }
+            value = transform.apply(value, &mut |text| self.render(text));
+        }
+        value
+    }
+
+    pub(super) fn write(&mut self, variable: &VariableUse, value: Value) -> Result<(), Fault> {
+        let Source::Module { variable: entry, module } = variable.source else { return Ok(()) };
+        let Some(write) = entry.write else { return Ok(()) };
+        let key = variable.key.as_ref().map(|key| self.render(key));
+        let selector = Selector { key: key.as_ref(), index: self.index(&variable.index) };
+        let state = self.program.state(module);
+        let mut call = Call::new(self.context, self.host, &[], state, self.program.dialect);
+        write(&mut call, &selector, value)
+    }
+
+    pub(super) fn index(&mut self, index: &IndexUse) -> Index {
+        match index {
+            IndexUse::Fixed(index) => *index,
+            IndexUse::Computed(text) => {
+                let text = self.render(text);
+                if text.as_ref() == b"*" { Index::All } else { Index::At(Value::Str(text).to_int()) }
+            }
+        }
+    }
+
+    pub(super) fn render(&mut self, text: &Text) -> Bytes {
+        match text {
+            Text::Constant(text) => text.clone(),
+            Text::Pieces(pieces) => {
+                // A single variable needs no buffer.
+                if let [TextPiece::Variable(variable)] = pieces.as_ref() {
+                    if let Value::Str(text) = self.read(variable) {
+                        return text;
+                    }
+                }
+                let mut out = Vec::with_capacity(64);
+                for piece in pieces {
+                    match piece {
+                        TextPiece::Text(text) => out.extend_from_slice(text),
+                        TextPiece::Variable(variable) => self.read(variable).show(&mut out),
+                    }
+                }
+                Bytes::from(out)
+            }
+        }
+    }
+
+    /// Applies a binary operator to two values. Division by zero gives undefined, and a line in the log.
+    pub(super) fn binary(&mut self, operator: Binary, left: &Value, right: &Value) -> Value {
+        let (a, b) = (left.to_int(), right.to_int());
+        let yes = |yes: bool| Value::Int(i64::from(yes));
+        match operator {
+            Binary::Equal => yes(super::compare::equal(left, right)),
+            Binary::NotEqual => yes(!super::compare::equal(left, right)),
+            Binary::TextEqual => yes(left.to_bytes() == right.to_bytes()),
+            Binary::TextNotEqual => yes(left.to_bytes() != right.to_bytes()),
+            Binary::IntEqual => yes(a == b),
+            Binary::IntNotEqual => yes(a != b),
+            Binary::Less => yes(a < b),
+            Binary::LessEqual => yes(a <= b),
+            Binary::Greater => yes(a > b),
+            Binary::GreaterEqual => yes(a >= b),
+            // The left side decides whether `+` adds or joins.
+            Binary::Add => match left {
+                Value::Str(text) => join(text, right),
+                Value::Null if matches!(right, Value::Str(_)) => right.clone(),
+                _ => Value::Int(a.wrapping_add(b)),
+            },
+            Binary::Subtract => Value::Int(a.wrapping_sub(b)),
+            Binary::Multiply => Value::Int(a.wrapping_mul(b)),
+            Binary::Divide => self.divide(a.checked_div(b)),
+            Binary::Remainder => self.divide(a.checked_rem(b)),
+            Binary::BitOr => Value::Int(a | b),
+            Binary::BitAnd => Value::Int(a & b),
+            Binary::BitXor => Value::Int(a ^ b),
+            Binary::ShiftLeft => Value::Int(a.wrapping_shl(b as u32)),
+            Binary::ShiftRight => Value::Int(a.wrapping_shr(b as u32)),
+            // These three have instructions of their own.
+            Binary::Or => yes(a > 0 || b > 0),
+            Binary::And => yes(a > 0 && b > 0),
+            Binary::Matches => self.match_text(left, right),
+        }
+    }
+
+    fn divide(&mut self, result: Option<i64>) -> Value {
+        if result.is_none() {
+            self.log(Level::Error, "division by zero");
+        }
+        result.map_or(Value::Null, Value::Int)
+    }
+
+    /// `=~` with a pattern that is only known now.
+    pub(super) fn match_text(&mut self, subject: &Value, pattern: &Value) -> Value {
+        let pattern = pattern.to_bytes();
+        let compiled = crate::pattern::compile(&String::from_utf8_lossy(&pattern), crate::pattern::Use::Operator);
+        match compiled {
+            Ok(regex) => Value::Int(i64::from(regex.is_match(&subject.to_bytes()))),
+            Err(cause) => {
+                self.log(Level::Error, &format!("bad regular expression: {cause}"));
+                Value::Int(0)
+            }
+        }
+    }
+}
+
+/// How long a string may grow by joining; a loop that doubles one must not eat the memory.
+const LONGEST: usize = 1 << 20;
+
+fn join(text: &Bytes, right: &Value) -> Value {
+    let right = right.to_bytes();
+    if right.is_empty() {
+        return Value::Str(text.clone());
+    }
+    let mut out = Vec::with_capacity(text.len() + right.len());
+    out.extend_from_slice(text);
+    out.extend_from_slice(&right);
+    out.truncate(LONGEST);
+    Value::Str(Bytes::from(out))
+}
