@@ -31,6 +31,7 @@ macro_rules! battery {
             absent_values_stay_absent,
             a_put_replaces_the_row_of_the_same_ruid,
             changes_apply_in_the_order_of_submission,
+            a_long_submission_is_applied_in_its_order,
             deleting_what_is_not_there_is_no_error,
             every_page_of_a_large_table_is_visited,
             expired_bindings_are_deleted_and_permanent_ones_stay,
@@ -229,6 +230,23 @@ pub(crate) async fn changes_apply_in_the_order_of_submission(store: &Store) {
     second.await.expect("written");
     first.await.expect("written");
     assert_eq!(rows(store, &location()).await, [Ok(StoredBinding { cseq: 9, ..full_binding("r1") })]);
+}
+
+pub(crate) async fn a_long_submission_is_applied_in_its_order(store: &Store) {
+    // Runs of 40 puts with a delete between them, each ruid written four times with rising CSeq numbers.
+    let mut changes = Vec::new();
+    for cseq in 0..40 {
+        changes.push(put(StoredBinding { cseq, ..full_binding(&format!("r{}", cseq % 10)) }));
+    }
+    changes.push(Change::Delete { ruid: "r3".into() });
+    for cseq in 40..80 {
+        changes.push(put(StoredBinding { cseq, ..full_binding(&format!("r{}", cseq % 10)) }));
+    }
+    changes.push(Change::Delete { ruid: "r5".into() });
+    write(store, changes).await;
+    let mut found: Vec<_> = rows(store, &location()).await.into_iter().map(|row| row.expect("readable").cseq).collect();
+    found.sort_unstable();
+    assert_eq!(found, [70, 71, 72, 73, 74, 76, 77, 78, 79]);
 }
 
 pub(crate) async fn deleting_what_is_not_there_is_no_error(store: &Store) {
