@@ -1,1 +1,5 @@
-//! Load generator and bare relay.
+//! Measures what a call costs: load generator, bare relay, accounting by the kernel.
+
+pub mod accounting;
+pub mod batch;
+pub mod load;

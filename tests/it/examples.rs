@@ -1,13 +1,48 @@
 //! The small example scripts: each is started, and asked for what it promises.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
-use crate::harness::{Callee, Caller, Endpoint, Plan, Script, Subject, Wire, field, lines};
+use crate::harness::{
+    Callee, Caller, Endpoint, Plan, Program, Script, Subject, Wire, check_command, field, lines, repository_file,
+};
 
 /// Sends a request without a body for `user` of the server.
 fn ask(phone: &Endpoint, method: &str, user: &str) {
     let line = format!("{method} sip:{user}@{}", phone.server());
     phone.request(&line, &format!("{method}-{user}"), "1", "", "");
+}
+
+/// All scripts under `examples/` whose names start with `prefix`.
+fn examples(prefix: &str) -> Vec<PathBuf> {
+    let directories = fs::read_dir(repository_file("examples")).expect("there are examples").flatten();
+    let files = directories.filter_map(|directory| fs::read_dir(directory.path()).ok()).flat_map(Iterator::flatten);
+    let is_wanted = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(prefix) && name.ends_with(".cfg")
+    };
+    files.map(|file| file.path()).filter(is_wanted).collect()
+}
+
+fn check_accepted(program: Program, scripts: &[PathBuf]) {
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        let mut command = check_command(program, script);
+        let output = command.args(["-A", "sms_gw=\"127.0.0.1\""]).output().expect("the program can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    }
+}
+
+#[test]
+fn ser_accepts_every_example() {
+    check_accepted(Program::Ser, &examples(""));
+}
+
+#[test]
+fn kamailio_accepts_every_example_in_its_dialect() {
+    check_accepted(Program::Kamailio, &examples("kamailio"));
 }
 
 #[test]

@@ -82,6 +82,11 @@ fn a_websocket_phone_calls_another() {
 }
 
 #[test]
+fn a_phone_on_secure_websocket_calls_one_on_plain_websocket() {
+    check_signalling((Stack::SipJs, Wire::Wss4), (Stack::JsSip, Wire::Ws4));
+}
+
+#[test]
 fn a_websocket_phone_calls_one_on_udp() {
     check_signalling((Stack::SipJs, Wire::Ws4), (BOB, Wire::Udp4));
 }

@@ -311,18 +311,17 @@ fn is_version_start(text: &[u8]) -> bool {
 fn status_line(line: &[u8], span: Span) -> Result<StartLine, Reject> {
     let drop = Reject::NotSip { offset: 0 };
     let code = line
-        .get(8..12)
+        .get(7..11)
         .filter(|code| code[0] == b' ')
         .ok_or(drop.clone())?;
-    let is_version =
-        line[..8].eq_ignore_ascii_case(b"SIP/2.0 ") || line[..7].eq_ignore_ascii_case(b"SIP/2.0");
+    let is_version = line[..7].eq_ignore_ascii_case(b"SIP/2.0");
     let status = crate::lex::number(&code[1..]).and_then(|code| u16::try_from(code).ok());
     let status = status
         .filter(|code| (100..700).contains(code) && is_version)
         .ok_or(drop.clone())?;
-    let reason = match line.get(12) {
-        None => Span::new(12, 12),
-        Some(b' ') => Span::new(13, line.len()),
+    let reason = match line.get(11) {
+        None => Span::new(11, 11),
+        Some(b' ') => Span::new(12, line.len()),
         Some(_) => return Err(drop),
     };
     let none = Span::default();

@@ -93,6 +93,7 @@ fn pjsip(user: &str, hertz: u16, wire: Wire, server: &Subject, recording: &Path)
 fn web(program: &str, wire: Wire, server: &Subject) -> Command {
     let mut command = Command::new("node");
     command.arg(repository_file("tests/peers").join(program));
-    command.args(["--server", &format!("ws://{}", server.address(wire))]);
+    command.args(["--server", &format!("{}://{}", wire.transport(), server.address(wire))]);
+    command.env("NODE_EXTRA_CA_CERTS", server.certificate());
     command
 }

@@ -64,16 +64,18 @@ impl Process {
             .unwrap_or_else(|why| self.fail(&format!("takes no input: {why}")));
     }
 
-    /// Waits for a line that contains `text`, and returns it.
-    pub(crate) fn wait_for_line(&self, text: &str, within: Duration) -> String {
-        let found = self.wait(within, |state| state.lines.iter().find(|line| line.contains(text)).cloned().ok_or(()));
-        found.unwrap_or_else(|()| self.fail(&format!("did not say {text:?} within {within:?}")))
+    /// Waits for a line that starts with `text`.
+    pub(crate) fn wait_for_line(&self, text: &str, within: Duration) {
+        let is_said = |state: &State| state.lines.iter().any(|line| line.starts_with(text)).then_some(());
+        if self.wait(within, is_said).is_none() {
+            self.fail(&format!("did not say {text:?} within {within:?}"));
+        }
     }
 
     /// Waits until the child has ended by itself.
     pub(crate) fn wait_for_exit(&self, within: Duration) -> ExitStatus {
-        let exit = self.wait(within, |state| state.exit.filter(|_| state.open_streams == 0).ok_or(()));
-        exit.unwrap_or_else(|()| self.fail(&format!("did not end within {within:?}")))
+        let exit = self.wait(within, |state| state.exit.filter(|_| state.open_streams == 0));
+        exit.unwrap_or_else(|| self.fail(&format!("did not end within {within:?}")))
     }
 
     /// Waits for something that the child causes elsewhere. False when it ended or `within` passed first.
@@ -104,13 +106,13 @@ impl Process {
     /// Ends the child at once, as a power cut would.
     pub(crate) fn kill(&self) {
         self.signal("KILL");
-        let _ = self.wait(GRACE, |state| state.exit.ok_or(()));
+        let _ = self.wait(GRACE, |state| state.exit);
     }
 
     /// Asks the child to end, and makes it end if it does not.
     pub(crate) fn stop(&self) {
         self.signal("TERM");
-        if self.wait(GRACE, |state| state.exit.ok_or(())).is_err() {
+        if self.wait(GRACE, |state| state.exit).is_none() {
             self.kill();
         }
     }
@@ -120,14 +122,14 @@ impl Process {
         panic!("{} {what}\n--- its output ---\n{}\n--- end ---", self.name, self.log())
     }
 
-    fn wait<T>(&self, within: Duration, mut look: impl FnMut(&State) -> Result<T, ()>) -> Result<T, ()> {
+    fn wait<T>(&self, within: Duration, look: impl Fn(&State) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + within;
         let mut state = self.shared.lock();
         loop {
             let seen = look(&state);
             let left = deadline.saturating_duration_since(Instant::now());
             let is_over = state.exit.is_some() && state.open_streams == 0;
-            if seen.is_ok() || left.is_zero() || is_over {
+            if seen.is_some() || left.is_zero() || is_over {
                 return seen;
             }
             state = self.shared.changed.wait_timeout(state, left).expect("no writer panicked").0;

@@ -13,6 +13,9 @@ use super::wire::Wire;
 /// Domain that the built-in set-up serves in tests.
 pub(crate) const DOMAIN: &str = "ser.test";
 
+/// Where Debian puts it.
+const KAMAILIO: &str = "/usr/sbin/kamailio";
+
 /// What stands where `ser` stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Program {
@@ -54,6 +57,16 @@ impl Program {
     }
 }
 
+/// The command with which a program checks a script and ends.
+pub(crate) fn check_command(program: Program, script: &Path) -> Command {
+    let mut command = match program {
+        Program::Ser => built("ser"),
+        Program::Kamailio => Command::new(KAMAILIO),
+    };
+    command.arg("-c").arg("-f").arg(script);
+    command
+}
+
 /// A program of the workspace, built into the directory above this test's own.
 fn built(name: &str) -> Command {
     let this = env::current_exe().expect("a running program has a path");
@@ -67,17 +80,17 @@ fn ser(run: &Run<'_>) -> Command {
     let mut command = built("ser");
     match &run.plan.setup {
         Setup::BuiltIn => {
-            command.args(["--domain", DOMAIN, "--data-dir"]).arg(run.directory);
+            command.args(["--domain", DOMAIN]);
         }
         Setup::Script(file) => {
             command.arg("-f").arg(repository_file(file));
         }
     }
-    command.arg("-w").arg(run.directory);
+    command.arg("--data-dir").arg(run.directory).arg("-w").arg(run.directory).arg("-E");
     for (wire, address) in run.listeners {
         command.args(["-l", &format!("{}:{address}", wire.transport())]);
     }
-    if run.listeners.iter().any(|(wire, _)| *wire == Wire::Tls4) {
+    if run.listeners.iter().any(|(wire, _)| wire.is_secure()) {
         command.arg("--tls-cert").arg(&run.tls.certificate).arg("--tls-key").arg(&run.tls.key);
     }
     for define in &run.plan.defines {
@@ -98,7 +111,7 @@ fn add_users(run: &Run<'_>) {
 }
 
 fn kamailio(run: &Run<'_>) -> Command {
-    let mut command = Command::new("/usr/sbin/kamailio");
+    let mut command = Command::new(KAMAILIO);
     let script = match &run.plan.setup {
         Setup::BuiltIn => repository_file("tests/it/kamailio/built_in.cfg"),
         Setup::Script(file) => repository_file(file),
@@ -108,8 +121,12 @@ fn kamailio(run: &Run<'_>) -> Command {
     command.arg("-w").arg(run.directory).arg("-Y").arg(run.directory);
     command.arg("-P").arg(run.directory.join("kamailio.pid"));
     for (wire, address) in run.listeners {
-        // Its WebSocket module takes over connections of a TCP listener.
-        let transport = if *wire == Wire::Ws4 { "tcp" } else { wire.transport() };
+        // Its WebSocket module takes over connections of a TCP or TLS listener.
+        let transport = match wire {
+            Wire::Ws4 => "tcp",
+            Wire::Wss4 => "tls",
+            other => other.transport(),
+        };
         command.args(["-l", &format!("{transport}:{address}")]);
     }
     if run.plan.setup == Setup::BuiltIn {

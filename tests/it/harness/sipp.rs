@@ -137,7 +137,7 @@ fn sipp(scenario: &str, wire: Wire, scratch: &Scratch) -> Command {
     command.arg(match wire {
         Wire::Udp4 | Wire::Udp6 => "u1",
         Wire::Tcp4 | Wire::Tcp6 => "t1",
-        Wire::Tls4 | Wire::Ws4 => panic!("Debian's SIPp speaks neither TLS nor WebSocket"),
+        Wire::Tls4 | Wire::Ws4 | Wire::Wss4 => panic!("Debian's SIPp speaks neither TLS nor WebSocket"),
     });
     command.args(["-m", "1", "-nostdin", "-timeout", CALL_SECONDS, "-timeout_error"]);
     command.args(["-cp", &free_port(wire.ip()).to_string()]);
@@ -160,7 +160,7 @@ fn is_bound(wire: Wire, port: u16) -> bool {
     let table = match wire {
         Wire::Udp4 => "udp",
         Wire::Udp6 => "udp6",
-        Wire::Tcp4 | Wire::Tls4 | Wire::Ws4 => "tcp",
+        Wire::Tcp4 | Wire::Tls4 | Wire::Ws4 | Wire::Wss4 => "tcp",
         Wire::Tcp6 => "tcp6",
     };
     let table = fs::read_to_string(format!("/proc/net/{table}")).expect("Linux has this table");
