@@ -46,11 +46,7 @@ impl Builder {
         head.extend_from_slice(prefix.as_bytes());
         push_clean(&mut head, text);
         head.extend_from_slice(b"\r\n");
-        Builder {
-            head,
-            body: Vec::new(),
-            untagged_to: None,
-        }
+        Builder { head, body: Vec::new(), untagged_to: None }
     }
 
     /// Adds a header. CR, LF and NUL in the value become spaces, so that no text from a script or a
@@ -112,8 +108,7 @@ impl Builder {
         self.copy_header(request, &header);
         // A malformed To gets no tag: where its parameters begin is anybody's guess.
         if request.to().is_ok_and(|to| to.tag().is_none()) {
-            let trailing = request.text(header.field).len()
-                - (header.value_span.end - header.field.start) as usize;
+            let trailing = request.text(header.field).len() - (header.value_span.end - header.field.start) as usize;
             self.untagged_to = Some(self.head.len() - trailing);
         }
     }
@@ -134,11 +129,5 @@ impl Builder {
 }
 
 fn push_clean(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().map(|&byte| {
-        if matches!(byte, b'\r' | b'\n' | 0) {
-            b' '
-        } else {
-            byte
-        }
-    }));
+    out.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }));
 }

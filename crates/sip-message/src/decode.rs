@@ -1,8 +1,7 @@
 //! Headers decoded on demand (RFC 3261 section 20).
 
 use crate::{
-    AuthParams, ContactValue, HeaderName, Message, Method, NameAddr, Params, Reject, Uri, Value,
-    Via, index, lex,
+    AuthParams, ContactValue, HeaderName, Message, Method, NameAddr, Params, Reject, Uri, Value, Via, index, lex,
 };
 
 /// A `CSeq` value.
@@ -31,18 +30,14 @@ impl Message {
     /// # Errors
     /// [`Reject::Missing`] or [`Reject::Header`].
     pub fn top_via(&self) -> Result<Via<'_>, Reject> {
-        self.vias()
-            .next()
-            .unwrap_or(Err(Reject::Missing(HeaderName::Via)))
+        self.vias().next().unwrap_or(Err(Reject::Missing(HeaderName::Via)))
     }
 
     /// Every `Via` value, from the top.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, Reject>> {
         self.values_of(HeaderName::Via).map(|value| {
-            Via::parse_at(value.text, value.span.start).map_err(|offset| Reject::Header {
-                name: HeaderName::Via,
-                offset,
-            })
+            Via::parse_at(value.text, value.span.start)
+                .map_err(|offset| Reject::Header { name: HeaderName::Via, offset })
         })
     }
 
@@ -82,13 +77,8 @@ impl Message {
     /// # Errors
     /// [`Reject::Missing`] or [`Reject::Header`].
     pub fn cseq(&self) -> Result<CSeq<'_>, Reject> {
-        let header = self
-            .header(HeaderName::CSeq)
-            .ok_or(Reject::Missing(HeaderName::CSeq))?;
-        let malformed = Reject::Header {
-            name: HeaderName::CSeq,
-            offset: header.value_span.start as usize,
-        };
+        let header = self.header(HeaderName::CSeq).ok_or(Reject::Missing(HeaderName::CSeq))?;
+        let malformed = Reject::Header { name: HeaderName::CSeq, offset: header.value_span.start as usize };
         parse_cseq(header.value).ok_or(malformed)
     }
 
@@ -102,19 +92,15 @@ impl Message {
         };
         let value = lex::number(header.value).and_then(|value| u8::try_from(value).ok());
         let offset = header.value_span.start as usize;
-        value.map(Some).ok_or(Reject::Header {
-            name: HeaderName::MaxForwards,
-            offset,
-        })
+        value.map(Some).ok_or(Reject::Header { name: HeaderName::MaxForwards, offset })
     }
 
     /// Every `Contact` value.
     pub fn contacts(&self) -> impl Iterator<Item = Result<ContactValue<'_>, Reject>> {
-        self.values_of(HeaderName::Contact)
-            .map(|value| match value.text {
-                b"*" => Ok(ContactValue::Star),
-                _ => address_of(HeaderName::Contact, value).map(ContactValue::Address),
-            })
+        self.values_of(HeaderName::Contact).map(|value| match value.text {
+            b"*" => Ok(ContactValue::Star),
+            _ => address_of(HeaderName::Contact, value).map(ContactValue::Address),
+        })
     }
 
     /// Every `Route` value.
@@ -133,12 +119,8 @@ impl Message {
     }
 
     /// Every value of a header that lists addresses.
-    pub fn addresses(
-        &self,
-        name: HeaderName,
-    ) -> impl Iterator<Item = Result<NameAddr<'_>, Reject>> {
-        self.values_of(name)
-            .map(move |value| address_of(name, value))
+    pub fn addresses(&self, name: HeaderName) -> impl Iterator<Item = Result<NameAddr<'_>, Reject>> {
+        self.values_of(name).map(move |value| address_of(name, value))
     }
 
     /// The address of a header that holds one: `From`, `To`, `Reply-To`, `Refer-To`, ...
@@ -147,8 +129,7 @@ impl Message {
     /// [`Reject::Missing`] or [`Reject::Header`].
     pub fn address(&self, name: HeaderName) -> Result<NameAddr<'_>, Reject> {
         let header = self.header(name).ok_or(Reject::Missing(name))?;
-        NameAddr::parse_at(header.value, header.value_span.start)
-            .map_err(|offset| Reject::Header { name, offset })
+        NameAddr::parse_at(header.value, header.value_span.start).map_err(|offset| Reject::Header { name, offset })
     }
 
     /// Every value of a header that lists values separated by commas, over all its lines.
@@ -163,15 +144,12 @@ impl Message {
 
     /// The option tags or other tokens of a list such as `Require`, `Supported`, `Allow`, in order.
     pub fn tokens(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.values_of(name)
-            .map(|value| value.text)
-            .filter(|text| !text.is_empty())
+        self.values_of(name).map(|value| value.text).filter(|text| !text.is_empty())
     }
 
     /// Whether a list such as `Supported` names `token`, in any case.
     pub fn has_token(&self, name: HeaderName, token: &str) -> bool {
-        self.tokens(name)
-            .any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+        self.tokens(name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// `Expires` in seconds; larger than 2^32-1 counts as that (RFC 3261 section 20.19). `None` when
@@ -188,21 +166,15 @@ impl Message {
     /// The number that a header begins with: `Expires`, `Min-Expires`, `Session-Expires`, `Retry-After`.
     pub fn seconds(&self, name: HeaderName) -> Option<u32> {
         let value = self.value(name)?;
-        let end = value
-            .iter()
-            .position(|&byte| !lex::is_digit(byte))
-            .unwrap_or(value.len());
-        let is_whole = value
-            .get(end)
-            .is_none_or(|&byte| matches!(byte, b';' | b'(') || lex::is_lws(byte));
+        let end = value.iter().position(|&byte| !lex::is_digit(byte)).unwrap_or(value.len());
+        let is_whole = value.get(end).is_none_or(|&byte| matches!(byte, b';' | b'(') || lex::is_lws(byte));
         let value = lex::saturating_number(&value[..end]).filter(|_| is_whole)?;
         Some(u32::try_from(value).unwrap_or(u32::MAX))
     }
 
     /// `Content-Length` as written; `None` when absent or malformed.
     pub fn content_length(&self) -> Option<usize> {
-        self.value(HeaderName::ContentLength)
-            .and_then(index::content_length)
+        self.value(HeaderName::ContentLength).and_then(index::content_length)
     }
 
     /// Media type of the body as written (`application/sdp`), parameters apart.
@@ -218,8 +190,7 @@ impl Message {
 
     /// Credentials or challenges of one of the four authentication headers, one per line.
     pub fn credentials(&self, name: HeaderName) -> impl Iterator<Item = AuthParams<'_>> {
-        self.headers_named(name)
-            .filter_map(|header| AuthParams::parse(header.value))
+        self.headers_named(name).filter_map(|header| AuthParams::parse(header.value))
     }
 
     /// `RAck` (RFC 3262).
@@ -227,10 +198,7 @@ impl Message {
         let value = self.value(HeaderName::RAck)?;
         let end = value.iter().position(|&byte| lex::is_lws(byte))?;
         let cseq = parse_cseq(lex::trimmed(&value[end..]))?;
-        Some(RAck {
-            response: lex::number(&value[..end])?,
-            cseq,
-        })
+        Some(RAck { response: lex::number(&value[..end])?, cseq })
     }
 
     /// The Request-URI taken apart; offsets in the error count from the start of the message.
@@ -239,15 +207,12 @@ impl Message {
     /// [`Reject::Uri`].
     pub fn parsed_request_uri(&self) -> Result<Uri<'_>, Reject> {
         let start = self.request_uri_span().start as usize;
-        Uri::parse(self.request_uri()).map_err(|reject| Reject::Uri {
-            offset: start + reject.offset(),
-        })
+        Uri::parse(self.request_uri()).map_err(|reject| Reject::Uri { offset: start + reject.offset() })
     }
 }
 
 fn address_of<'a>(name: HeaderName, value: Value<'a>) -> Result<NameAddr<'a>, Reject> {
-    NameAddr::parse_at(value.text, value.span.start)
-        .map_err(|offset| Reject::Header { name, offset })
+    NameAddr::parse_at(value.text, value.span.start).map_err(|offset| Reject::Header { name, offset })
 }
 
 /// `1*DIGIT LWS Method`.
@@ -255,11 +220,7 @@ fn parse_cseq(value: &[u8]) -> Option<CSeq<'_>> {
     let end = value.iter().position(|&byte| lex::is_lws(byte))?;
     let method_text = lex::trimmed(&value[end..]);
     let number = lex::number(&value[..end]).filter(|&number| number < 1 << 31)?;
-    lex::is_token(method_text).then(|| CSeq {
-        number,
-        method: Method::from_token(method_text),
-        method_text,
-    })
+    lex::is_token(method_text).then(|| CSeq { number, method: Method::from_token(method_text), method_text })
 }
 
 fn split_params(value: &[u8]) -> (&[u8], Params<'_>) {

@@ -66,32 +66,27 @@ impl Edits {
 
     /// Writes `bytes` before the byte at `offset`, after what was inserted there earlier.
     pub fn insert(&mut self, offset: u32, bytes: impl Into<Bytes>) {
-        self.changes
-            .push(Change::Insert(Place::Offset(offset), bytes.into()));
+        self.changes.push(Change::Insert(Place::Offset(offset), bytes.into()));
     }
 
     /// Adds whole header lines, line ends included, after the last header.
     pub fn append_header(&mut self, lines: impl Into<Bytes>) {
-        self.changes
-            .push(Change::Insert(Place::LastHeader, lines.into()));
+        self.changes.push(Change::Insert(Place::LastHeader, lines.into()));
     }
 
     /// Adds whole header lines, line ends included, before the first header.
     pub fn prepend_header(&mut self, lines: impl Into<Bytes>) {
-        self.changes
-            .push(Change::Insert(Place::FirstHeader, lines.into()));
+        self.changes.push(Change::Insert(Place::FirstHeader, lines.into()));
     }
 
     /// Adds whole header lines before the first header of that name; before all when there is none.
     pub fn insert_before(&mut self, name: HeaderName, lines: impl Into<Bytes>) {
-        self.changes
-            .push(Change::Insert(Place::Before(name), lines.into()));
+        self.changes.push(Change::Insert(Place::Before(name), lines.into()));
     }
 
     /// Adds whole header lines after the last header of that name; after all when there is none.
     pub fn insert_after(&mut self, name: HeaderName, lines: impl Into<Bytes>) {
-        self.changes
-            .push(Change::Insert(Place::After(name), lines.into()));
+        self.changes.push(Change::Insert(Place::After(name), lines.into()));
     }
 
     /// Leaves out each header of that name.
@@ -109,10 +104,7 @@ impl Edits {
     /// Replaces the whole body; of several the last counts, and edits inside the old body are
     /// dropped. With `content_type`, the `Content-Type` is set too. `Content-Length` follows.
     pub fn set_body(&mut self, content_type: Option<Bytes>, bytes: impl Into<Bytes>) {
-        self.body = Some(NewBody {
-            content_type,
-            bytes: bytes.into(),
-        });
+        self.body = Some(NewBody { content_type, bytes: bytes.into() });
     }
 
     /// Asks for a `Content-Length` even if the message came without: a stream needs one

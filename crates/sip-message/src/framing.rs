@@ -42,12 +42,7 @@ pub struct Framer {
 impl Framer {
     /// A framer at the start of a stream.
     pub fn new(limits: Limits) -> Framer {
-        Framer {
-            limits,
-            scanned: 0,
-            total: None,
-            is_half_ping: false,
-        }
+        Framer { limits, scanned: 0, total: None, is_half_ping: false }
     }
 
     /// Looks at the bytes that the stream holds now.
@@ -85,14 +80,9 @@ impl Framer {
             [b'\r', b'\n', b'\r', b'\n', ..] => Some(Frame::KeepAlive { len: 4, ping: true }),
             [b'\r', b'\n', ..] => {
                 self.is_half_ping = true;
-                Some(Frame::KeepAlive {
-                    len: 2,
-                    ping: false,
-                })
+                Some(Frame::KeepAlive { len: 2, ping: false })
             }
-            [first, ..] if !first.is_ascii_graphic() => {
-                Some(Frame::Broken(Reject::NotSip { offset: 0 }))
-            }
+            [first, ..] if !first.is_ascii_graphic() => Some(Frame::Broken(Reject::NotSip { offset: 0 })),
             _ => None,
         }
     }
@@ -105,10 +95,7 @@ impl Framer {
             // A reader that takes a bare LF for a line end and one that does not disagree about
             // where a message ends, so the stream cannot be trusted any further.
             if at == 0 || buffer[at - 1] != b'\r' {
-                return Err(Reject::Control {
-                    byte: b'\n',
-                    offset: at,
-                });
+                return Err(Reject::Control { byte: b'\n', offset: at });
             }
             if !self.has_start_line(buffer, at) {
                 return Err(Reject::NotSip { offset: 0 });
@@ -122,20 +109,13 @@ impl Framer {
             }
         }
         self.scanned = buffer.len().max(1).min(buffer.len());
-        if buffer.len() > limit {
-            Err(Reject::TooLarge { limit })
-        } else {
-            Ok(None)
-        }
+        if buffer.len() > limit { Err(Reject::TooLarge { limit }) } else { Ok(None) }
     }
 
     /// The first line must name SIP: another protocol on this port is cut off at once.
     fn has_start_line(&self, buffer: &[u8], line_end: usize) -> bool {
         let is_first = memchr::memchr(b'\n', &buffer[..line_end]).is_none();
-        !is_first
-            || buffer[..line_end]
-                .windows(4)
-                .any(|word| word.eq_ignore_ascii_case(b"SIP/"))
+        !is_first || buffer[..line_end].windows(4).any(|word| word.eq_ignore_ascii_case(b"SIP/"))
     }
 
     /// Head and body together. Each stream message needs one `Content-Length` (section 20.14).
@@ -148,24 +128,15 @@ impl Framer {
                 continue;
             }
             let offset = field.value.start as usize;
-            let malformed = Reject::Header {
-                name: HeaderName::ContentLength,
-                offset,
-            };
+            let malformed = Reject::Header { name: HeaderName::ContentLength, offset };
             let value = content_length(field.value.of(head)).ok_or(malformed)?;
             // Twice the same is refused by the message's verdict; it can still be framed.
             if length.replace(value).is_some_and(|other| other != value) {
-                return Err(Reject::Duplicate {
-                    name: HeaderName::ContentLength,
-                    offset: field.start as usize,
-                });
+                return Err(Reject::Duplicate { name: HeaderName::ContentLength, offset: field.start as usize });
             }
         }
         let length = length.ok_or(Reject::Missing(HeaderName::ContentLength))?;
         let limit = self.limits.message_bytes;
-        head.len()
-            .checked_add(length)
-            .filter(|&total| total <= limit)
-            .ok_or(Reject::TooLarge { limit })
+        head.len().checked_add(length).filter(|&total| total <= limit).ok_or(Reject::TooLarge { limit })
     }
 }

@@ -58,12 +58,7 @@ impl<'a> Values<'a> {
     /// Values of `text`, which lies at `offset` of its message.
     pub fn new(text: &'a [u8], offset: u32) -> Values<'a> {
         let at = (!lex::trimmed(text).is_empty()).then_some(0);
-        Values {
-            text,
-            offset,
-            at,
-            position: 0,
-        }
+        Values { text, offset, at, position: 0 }
     }
 }
 
@@ -77,11 +72,7 @@ impl<'a> Iterator for Values<'a> {
         let (from, to) = lex::trim(self.text, start, comma.unwrap_or(self.text.len()));
         let position = self.position;
         self.position += 1;
-        Some(Value {
-            text: &self.text[from..to],
-            span: Span::new(from, to).shifted(self.offset),
-            position,
-        })
+        Some(Value { text: &self.text[from..to], span: Span::new(from, to).shifted(self.offset), position })
     }
 }
 
@@ -102,18 +93,13 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[&str]) {
-        let found: Vec<_> = Values::new(text.as_bytes(), 0)
-            .map(|v| String::from_utf8_lossy(v.text))
-            .collect();
+        let found: Vec<_> = Values::new(text.as_bytes(), 0).map(|v| String::from_utf8_lossy(v.text)).collect();
         assert_eq!(found, expected, "{text}");
     }
 
     #[test]
     fn commas_in_quotes_and_brackets_do_not_split() {
-        check(
-            r#""Bell, A" <sip:a,b@c>;q=1 , <sip:d>"#,
-            &[r#""Bell, A" <sip:a,b@c>;q=1"#, "<sip:d>"],
-        );
+        check(r#""Bell, A" <sip:a,b@c>;q=1 , <sip:d>"#, &[r#""Bell, A" <sip:a,b@c>;q=1"#, "<sip:d>"]);
     }
 
     #[test]
@@ -131,15 +117,6 @@ mod tests {
     #[test]
     fn values_know_where_they_lie() {
         let second = Values::new(b"ab,  cd", 100).nth(1).expect("two values");
-        assert_eq!(
-            (second.span, second.position),
-            (
-                Span {
-                    start: 105,
-                    end: 107
-                },
-                1
-            )
-        );
+        assert_eq!((second.span, second.position), (Span { start: 105, end: 107 }, 1));
     }
 }

@@ -45,11 +45,7 @@ struct Extent {
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a [u8]) -> Scanner<'a> {
-        Scanner {
-            text,
-            at: 0,
-            defect: None,
-        }
+        Scanner { text, at: 0, defect: None }
     }
 
     /// Keeps the first fault only: it is the one that the answer names.
@@ -84,10 +80,7 @@ impl<'a> Scanner<'a> {
                     return Line::End { body: start + 2 };
                 }
                 Some(b'\n') => {
-                    self.fault(Reject::Control {
-                        byte: b'\n',
-                        offset: start,
-                    });
+                    self.fault(Reject::Control { byte: b'\n', offset: start });
                     return Line::End { body: start + 1 };
                 }
                 Some(_) => self.extent(start),
@@ -127,10 +120,7 @@ impl<'a> Scanner<'a> {
             name: HeaderName::from_token(&line[start..name_end]),
             start: start as u32,
             name_end: name_end as u32,
-            value: Span {
-                start: value_start as u32,
-                end: value_end as u32,
-            },
+            value: Span { start: value_start as u32, end: value_end as u32 },
             end: extent.next as u32,
         })
     }
@@ -142,10 +132,7 @@ impl<'a> Scanner<'a> {
         let mut extent = self.line(start);
         while matches!(self.text.get(extent.next), Some(b' ' | b'\t')) {
             let more = self.line(extent.next);
-            extent = Extent {
-                has_nul: extent.has_nul | more.has_nul,
-                ..more
-            };
+            extent = Extent { has_nul: extent.has_nul | more.has_nul, ..more };
         }
         extent
     }
@@ -158,38 +145,20 @@ impl<'a> Scanner<'a> {
             at += found;
             match self.text[at] {
                 b'\r' if self.text.get(at + 1) == Some(&b'\n') => {
-                    return Extent {
-                        content_end: at,
-                        next: at + 2,
-                        has_nul,
-                    };
+                    return Extent { content_end: at, next: at + 2, has_nul };
                 }
                 b'\n' => {
                     // Taken as a line end so that the headers behind it are found and the 400
                     // can be addressed; the message itself is refused.
-                    self.fault(Reject::Control {
-                        byte: b'\n',
-                        offset: at,
-                    });
-                    return Extent {
-                        content_end: at,
-                        next: at + 1,
-                        has_nul,
-                    };
+                    self.fault(Reject::Control { byte: b'\n', offset: at });
+                    return Extent { content_end: at, next: at + 1, has_nul };
                 }
                 0 => has_nul = true,
-                _ => self.fault(Reject::Control {
-                    byte: b'\r',
-                    offset: at,
-                }),
+                _ => self.fault(Reject::Control { byte: b'\r', offset: at }),
             }
             at += 1;
         }
-        Extent {
-            content_end: self.text.len(),
-            next: self.text.len(),
-            has_nul,
-        }
+        Extent { content_end: self.text.len(), next: self.text.len(), has_nul }
     }
 
     /// A NUL may stand only as a quoted pair in a quoted string (RFC 3261 section 25.1).
@@ -201,10 +170,7 @@ impl<'a> Scanner<'a> {
                 b'"' => is_quoted = !is_quoted,
                 b'\\' if is_quoted => at += 1,
                 0 => {
-                    return self.fault(Reject::Control {
-                        byte: 0,
-                        offset: at,
-                    });
+                    return self.fault(Reject::Control { byte: 0, offset: at });
                 }
                 _ => {}
             }

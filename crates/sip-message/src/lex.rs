@@ -72,9 +72,7 @@ pub(crate) fn check_escaped(text: &[u8], class: fn(u8) -> bool) -> Result<(), us
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         if byte == b'%' {
-            let is_whole = text
-                .get(at + 1..at + 3)
-                .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+            let is_whole = text.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
             if !is_whole {
                 return Err(at);
             }
@@ -142,11 +140,7 @@ pub(crate) fn saturating_number(text: &[u8]) -> Option<u64> {
         return None;
     }
     text.iter().try_fold(0u64, |value, &byte| {
-        is_digit(byte).then(|| {
-            value
-                .saturating_mul(10)
-                .saturating_add(u64::from(byte - b'0'))
-        })
+        is_digit(byte).then(|| value.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
     })
 }
 
@@ -160,9 +154,7 @@ pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     out.extend_from_slice(&text[..first]);
     let mut at = first;
     while let Some(&byte) = text.get(at) {
-        let escaped = (byte == b'%')
-            .then(|| Some((hex(*text.get(at + 1)?)?, hex(*text.get(at + 2)?)?)))
-            .flatten();
+        let escaped = (byte == b'%').then(|| Some((hex(*text.get(at + 1)?)?, hex(*text.get(at + 2)?)?))).flatten();
         match escaped {
             Some((high, low)) => {
                 out.push(high << 4 | low);
@@ -230,10 +222,7 @@ mod tests {
 
     #[test]
     fn escapes_are_read_and_broken_ones_kept() {
-        assert_eq!(
-            &*unescape(b"sips%3Auser%40example.com"),
-            b"sips:user@example.com"
-        );
+        assert_eq!(&*unescape(b"sips%3Auser%40example.com"), b"sips:user@example.com");
         assert_eq!(&*unescape(b"100%25%0"), b"100%%0");
         assert_eq!(&*unescape(b"null-%00-null"), b"null-\0-null");
     }
@@ -247,10 +236,7 @@ mod tests {
 
     #[test]
     fn a_fold_reads_as_one_space() {
-        assert_eq!(
-            &*unfold(b"I know you're there, \r\n   pick up"),
-            b"I know you're there, pick up"
-        );
+        assert_eq!(&*unfold(b"I know you're there, \r\n   pick up"), b"I know you're there, pick up");
     }
 
     #[test]
@@ -265,9 +251,6 @@ mod tests {
         assert_eq!(number(b"4294967295"), Some(u32::MAX));
         assert_eq!(number(b"4294967296"), None);
         assert_eq!(number(b"+1"), None);
-        assert_eq!(
-            saturating_number(b"99999999999999999999999"),
-            Some(u64::MAX)
-        );
+        assert_eq!(saturating_number(b"99999999999999999999999"), Some(u64::MAX));
     }
 }

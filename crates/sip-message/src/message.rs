@@ -65,9 +65,7 @@ impl Message {
             match scanner.next_line() {
                 Line::End { body } => break body,
                 Line::Field(_) if fields.len() >= limits.headers => {
-                    return Err(Reject::TooManyHeaders {
-                        limit: limits.headers,
-                    });
+                    return Err(Reject::TooManyHeaders { limit: limits.headers });
                 }
                 Line::Field(field) => {
                     present |= 1 << field.name as u32;
@@ -76,20 +74,11 @@ impl Message {
             }
         };
         if body > limits.head_bytes {
-            return Err(Reject::TooLarge {
-                limit: limits.head_bytes,
-            });
+            return Err(Reject::TooLarge { limit: limits.head_bytes });
         }
         let defect = scanner.defect;
         let body = Span::new(body, bytes.len());
-        let mut message = Message {
-            bytes,
-            start,
-            fields,
-            present,
-            body,
-            defect,
-        };
+        let mut message = Message { bytes, start, fields, present, body, defect };
         message.measure_body();
         Ok(message)
     }
@@ -108,8 +97,7 @@ impl Message {
                 self.defect.get_or_insert(Reject::Header { name, offset });
             }
             Some(promised) if promised > got => {
-                self.defect
-                    .get_or_insert(Reject::Truncated { promised, got });
+                self.defect.get_or_insert(Reject::Truncated { promised, got });
             }
             Some(promised) => {
                 self.body.end = self.body.start + promised as u32;
@@ -144,11 +132,7 @@ impl Message {
 
     /// The method; of a response, the one that its `CSeq` names.
     pub fn method(&self) -> Method {
-        if self.is_request() {
-            self.start.method
-        } else {
-            Method::from_token(self.method_text())
-        }
+        if self.is_request() { self.start.method } else { Method::from_token(self.method_text()) }
     }
 
     /// The method as written; of a response, the one that its `CSeq` names, or empty.
@@ -197,15 +181,8 @@ impl Message {
     /// The headers of that name, in order; compact forms count. Nothing for [`HeaderName::Other`]:
     /// ask [`Message::headers_with_name`].
     pub fn headers_named(&self, name: HeaderName) -> impl Iterator<Item = Header<'_>> {
-        let fields = if self.has(name) {
-            &self.fields[..]
-        } else {
-            &[]
-        };
-        fields
-            .iter()
-            .filter(move |field| field.name == name)
-            .map(|field| self.show(field))
+        let fields = if self.has(name) { &self.fields[..] } else { &[] };
+        fields.iter().filter(move |field| field.name == name).map(|field| self.show(field))
     }
 
     /// The first header of that name.
@@ -223,13 +200,9 @@ impl Message {
     pub fn headers_with_name<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Header<'a>> {
         let name = HeaderName::from_token(text);
         let is_same = move |field: &&HeaderField| {
-            field.name == name
-                && (name != HeaderName::Other || self.name_of(field).eq_ignore_ascii_case(text))
+            field.name == name && (name != HeaderName::Other || self.name_of(field).eq_ignore_ascii_case(text))
         };
-        self.fields
-            .iter()
-            .filter(is_same)
-            .map(|field| self.show(field))
+        self.fields.iter().filter(is_same).map(|field| self.show(field))
     }
 
     /// The body; empty when there is none.
@@ -244,9 +217,7 @@ impl Message {
 
     /// Where the first header begins.
     pub(crate) fn headers_start(&self) -> u32 {
-        self.fields
-            .first()
-            .map_or(self.headers_end(), |field| field.start)
+        self.fields.first().map_or(self.headers_end(), |field| field.start)
     }
 
     /// Where the last header ends, which is where the empty line begins.
@@ -258,10 +229,7 @@ impl Message {
     }
 
     fn name_of(&self, field: &HeaderField) -> &[u8] {
-        self.text(Span {
-            start: field.start,
-            end: field.name_end,
-        })
+        self.text(Span { start: field.start, end: field.name_end })
     }
 
     fn show(&self, field: &HeaderField) -> Header<'_> {
@@ -269,10 +237,7 @@ impl Message {
             name: field.name,
             raw_name: self.name_of(field),
             value: self.text(field.value),
-            field: Span {
-                start: field.start,
-                end: field.end,
-            },
+            field: Span { start: field.start, end: field.end },
             value_span: field.value,
         }
     }
@@ -281,10 +246,7 @@ impl Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = String::from_utf8_lossy(self.text(self.start.line));
-        f.debug_struct("Message")
-            .field("start_line", &line)
-            .field("bytes", &self.bytes.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Message").field("start_line", &line).field("bytes", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
@@ -293,16 +255,11 @@ const _: () = assert!((HeaderName::Other as u32) < u128::BITS);
 
 fn start_line(text: &[u8], span: Span, scanner: &mut Scanner<'_>) -> Result<StartLine, Reject> {
     let line = span.of(text);
-    if is_version_start(line) {
-        status_line(line, span)
-    } else {
-        request_line(line, span, scanner)
-    }
+    if is_version_start(line) { status_line(line, span) } else { request_line(line, span, scanner) }
 }
 
 fn is_version_start(text: &[u8]) -> bool {
-    text.get(..4)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+    text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
 }
 
 /// `SIP/2.0 SP 3DIGIT SP reason`. A malformed one is nobody's response: it is dropped.
@@ -310,29 +267,17 @@ fn is_version_start(text: &[u8]) -> bool {
 /// The space before an empty reason is often left out by peers; nothing else could be meant.
 fn status_line(line: &[u8], span: Span) -> Result<StartLine, Reject> {
     let drop = Reject::NotSip { offset: 0 };
-    let code = line
-        .get(7..11)
-        .filter(|code| code[0] == b' ')
-        .ok_or(drop.clone())?;
-    let is_version = line[..7].eq_ignore_ascii_case(b"SIP/2.0");
-    let status = crate::lex::number(&code[1..]).and_then(|code| u16::try_from(code).ok());
-    let status = status
-        .filter(|code| (100..700).contains(code) && is_version)
-        .ok_or(drop.clone())?;
+    let is_version = line.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/2.0 "));
+    let code = line.get(8..11).filter(|_| is_version).and_then(crate::lex::number);
+    let status = code.and_then(|code| u16::try_from(code).ok()).filter(|code| (100..700).contains(code));
+    let status = status.ok_or(drop.clone())?;
     let reason = match line.get(11) {
         None => Span::new(11, 11),
         Some(b' ') => Span::new(12, line.len()),
         Some(_) => return Err(drop),
     };
     let none = Span::default();
-    Ok(StartLine {
-        line: span,
-        method: Method::Other,
-        method_text: none,
-        request_uri: none,
-        status,
-        reason,
-    })
+    Ok(StartLine { line: span, method: Method::Other, method_text: none, request_uri: none, status, reason })
 }
 
 /// `Method SP Request-URI SP SIP-Version`, single spaces only (RFC 3261 section 7.1).
@@ -340,15 +285,8 @@ fn request_line(line: &[u8], span: Span, scanner: &mut Scanner<'_>) -> Result<St
     let drop = Reject::NotSip { offset: 0 };
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let first = memchr::memchr(b' ', line).ok_or(drop.clone())?;
-    let version_end = line
-        .iter()
-        .rposition(|byte| !is_space(byte))
-        .map_or(0, |at| at + 1);
-    let last = line[..version_end]
-        .iter()
-        .rposition(is_space)
-        .filter(|&last| last > first)
-        .ok_or(drop.clone())?;
+    let version_end = line.iter().rposition(|byte| !is_space(byte)).map_or(0, |at| at + 1);
+    let last = line[..version_end].iter().rposition(is_space).filter(|&last| last > first).ok_or(drop.clone())?;
     let version = &line[last + 1..version_end];
     if !is_version_start(version) {
         return Err(drop);
@@ -360,15 +298,10 @@ fn request_line(line: &[u8], span: Span, scanner: &mut Scanner<'_>) -> Result<St
         scanner.fault(Reject::Version { offset: last + 1 });
     }
     let (uri_start, uri_end) = crate::lex::trim(line, first + 1, last);
-    let inner = line[uri_start..uri_end]
-        .iter()
-        .position(is_space)
-        .map(|at| uri_start + at);
+    let inner = line[uri_start..uri_end].iter().position(is_space).map(|at| uri_start + at);
     let is_single_spaced = (uri_start, uri_end, version_end) == (first + 1, last, line.len());
     if uri_start >= uri_end || !is_single_spaced || inner.is_some() {
-        scanner.fault(Reject::StartLine {
-            offset: inner.unwrap_or(first + 1),
-        });
+        scanner.fault(Reject::StartLine { offset: inner.unwrap_or(first + 1) });
     }
     Ok(StartLine {
         line: span,

@@ -80,13 +80,7 @@ mod tests {
 
     #[test]
     fn each_name_reads_back() {
-        for method in [
-            Method::Ack,
-            Method::Bye,
-            Method::Prack,
-            Method::Refer,
-            Method::Message,
-        ] {
+        for method in [Method::Ack, Method::Bye, Method::Prack, Method::Refer, Method::Message] {
             assert_eq!(Method::from_token(method.as_str().as_bytes()), method);
         }
     }

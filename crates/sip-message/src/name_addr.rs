@@ -25,10 +25,7 @@ impl<'a> NameAddr<'a> {
     /// # Errors
     /// [`Reject::Header`] with [`HeaderName::Other`] and the offset where the grammar breaks.
     pub fn parse(text: &'a [u8]) -> Result<NameAddr<'a>, Reject> {
-        NameAddr::parse_at(text, 0).map_err(|offset| Reject::Header {
-            name: HeaderName::Other,
-            offset,
-        })
+        NameAddr::parse_at(text, 0).map_err(|offset| Reject::Header { name: HeaderName::Other, offset })
     }
 
     /// As [`NameAddr::parse`], with `text` lying at `offset` of its message.
@@ -83,10 +80,7 @@ fn parse_q(text: &[u8]) -> Option<u16> {
     if decimals.len() > 3 || !decimals.iter().all(|&byte| lex::is_digit(byte)) {
         return None;
     }
-    let thousandths = decimals
-        .iter()
-        .zip([100u16, 10, 1])
-        .map(|(&digit, weight)| u16::from(digit - b'0') * weight);
+    let thousandths = decimals.iter().zip([100u16, 10, 1]).map(|(&digit, weight)| u16::from(digit - b'0') * weight);
     let q = thousandths.sum::<u16>()
         + match whole {
             b"0" => 0,
@@ -117,10 +111,7 @@ fn shape(text: &[u8], start: usize, end: usize) -> Result<Shape, usize> {
             let display = lex::trim(text, start, open);
             // An unquoted display name is tokens and white space, nothing else.
             let is_display = |&byte: &u8| lex::is_token_byte(byte) || lex::is_lws(byte);
-            match text[display.0..display.1]
-                .iter()
-                .position(|byte| !is_display(byte))
-            {
+            match text[display.0..display.1].iter().position(|byte| !is_display(byte)) {
                 Some(at) => Err(display.0 + at),
                 None => bracketed(text, display, open, end),
             }
@@ -129,21 +120,11 @@ fn shape(text: &[u8], start: usize, end: usize) -> Result<Shape, usize> {
     }
 }
 
-fn bracketed(
-    text: &[u8],
-    display: (usize, usize),
-    open: usize,
-    end: usize,
-) -> Result<Shape, usize> {
-    let close = memchr::memchr(b'>', &text[open..end])
-        .map(|at| open + at)
-        .ok_or(open)?;
+fn bracketed(text: &[u8], display: (usize, usize), open: usize, end: usize) -> Result<Shape, usize> {
+    let close = memchr::memchr(b'>', &text[open..end]).map(|at| open + at).ok_or(open)?;
     let uri = (open + 1, close);
     // No white space may stand between bracket and URI, nor inside the URI.
-    if let Some(at) = text[uri.0..uri.1]
-        .iter()
-        .position(|byte| matches!(byte, 0..=b' ' | b'<' | b'"' | 0x7f))
-    {
+    if let Some(at) = text[uri.0..uri.1].iter().position(|byte| matches!(byte, 0..=b' ' | b'<' | b'"' | 0x7f)) {
         return Err(uri.0 + at);
     }
     if uri.0 == uri.1 {
@@ -151,11 +132,7 @@ fn bracketed(
     }
     let params = lex::skip_lws(&text[..end], close + 1);
     match text[..end].get(params) {
-        None | Some(b';') => Ok(Shape {
-            display,
-            uri,
-            params,
-        }),
+        None | Some(b';') => Ok(Shape { display, uri, params }),
         Some(_) => Err(params),
     }
 }
@@ -168,11 +145,7 @@ fn bare(text: &[u8], start: usize, end: usize) -> Result<Shape, usize> {
     match text[uri.0..uri.1].iter().position(is_wrong) {
         Some(at) => Err(uri.0 + at),
         None if uri.0 == uri.1 => Err(uri.0),
-        None => Ok(Shape {
-            display: (start, start),
-            uri,
-            params: semicolon,
-        }),
+        None => Ok(Shape { display: (start, start), uri, params: semicolon }),
     }
 }
 
@@ -200,15 +173,10 @@ mod tests {
     use super::*;
 
     fn check(text: &str, display: &str, uri: &str, params: &str) {
-        let parsed =
-            NameAddr::parse(text.as_bytes()).unwrap_or_else(|reject| panic!("{text}: {reject}"));
+        let parsed = NameAddr::parse(text.as_bytes()).unwrap_or_else(|reject| panic!("{text}: {reject}"));
         let show = |bytes| String::from_utf8_lossy(bytes).into_owned();
         assert_eq!(
-            (
-                show(parsed.display),
-                show(parsed.uri),
-                show(parsed.params.text())
-            ),
+            (show(parsed.display), show(parsed.uri), show(parsed.params.text())),
             (display.into(), uri.into(), params.into()),
             "{text}"
         );
@@ -230,12 +198,7 @@ mod tests {
             "sip:c8oqz84zk7z@privacy.org",
             ";tag=hyh8",
         );
-        check(
-            "caller<sip:caller@example.com>;tag=323",
-            "caller",
-            "sip:caller@example.com",
-            ";tag=323",
-        );
+        check("caller<sip:caller@example.com>;tag=323", "caller", "sip:caller@example.com", ";tag=323");
         check(
             "sip:+12125551212@server.phone2net.com;tag=887s",
             "",
@@ -261,10 +224,7 @@ mod tests {
         ] {
             assert_eq!(
                 NameAddr::parse(text.as_bytes()),
-                Err(Reject::Header {
-                    name: HeaderName::Other,
-                    offset
-                }),
+                Err(Reject::Header { name: HeaderName::Other, offset }),
                 "{text}"
             );
         }
@@ -283,20 +243,13 @@ mod tests {
             ("0.1234", 1000),
         ] {
             let value = format!("<sip:a@b>;q={text}");
-            assert_eq!(
-                NameAddr::parse(value.as_bytes()).expect("an address").q(),
-                q,
-                "{text}"
-            );
+            assert_eq!(NameAddr::parse(value.as_bytes()).expect("an address").q(), q, "{text}");
         }
     }
 
     #[test]
     fn an_expiry_beyond_32_bits_counts_as_the_largest() {
         let value = b"<sip:a@b>;expires=99999999999999999999";
-        assert_eq!(
-            NameAddr::parse(value).expect("an address").expires(),
-            Some(u32::MAX)
-        );
+        assert_eq!(NameAddr::parse(value).expect("an address").expires(), Some(u32::MAX));
     }
 }

@@ -167,10 +167,9 @@ impl Reject {
             | Reject::CSeqMethod { offset }
             | Reject::Extension { offset, .. }
             | Reject::Body { offset } => *offset,
-            Reject::Missing(_)
-            | Reject::Truncated { .. }
-            | Reject::TooLarge { .. }
-            | Reject::TooManyHeaders { .. } => 0,
+            Reject::Missing(_) | Reject::Truncated { .. } | Reject::TooLarge { .. } | Reject::TooManyHeaders { .. } => {
+                0
+            }
         }
     }
 

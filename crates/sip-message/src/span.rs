@@ -15,10 +15,7 @@ impl Span {
     /// The span of `start..end`; an end before the start counts as empty.
     pub fn new(start: usize, end: usize) -> Span {
         let start = saturate(start);
-        Span {
-            start,
-            end: saturate(end).max(start),
-        }
+        Span { start, end: saturate(end).max(start) }
     }
 
     /// Number of bytes.
@@ -33,16 +30,12 @@ impl Span {
 
     /// The bytes of `text` that it covers; empty when it lies outside.
     pub fn of(self, text: &[u8]) -> &[u8] {
-        text.get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
     /// The same span seen from `offset` bytes earlier, as when a part is placed in its whole.
     pub fn shifted(self, offset: u32) -> Span {
-        Span {
-            start: self.start.saturating_add(offset),
-            end: self.end.saturating_add(offset),
-        }
+        Span { start: self.start.saturating_add(offset), end: self.end.saturating_add(offset) }
     }
 
     /// Whether `other` lies wholly inside.
@@ -68,13 +61,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            message_bytes: 65_536,
-            head_bytes: 65_536,
-            headers: 256,
-            nesting: 8,
-            body_parts: 64,
-        }
+        Limits { message_bytes: 65_536, head_bytes: 65_536, headers: 256, nesting: 8, body_parts: 64 }
     }
 }
 

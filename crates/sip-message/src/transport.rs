@@ -16,16 +16,9 @@ impl Transport {
     /// The transport that `token` names, in any case (RFC 3261 section 7.3.1); `None` for one
     /// that is not known here.
     pub fn from_token(token: &[u8]) -> Option<Transport> {
-        const ALL: [Transport; 6] = [
-            Transport::Udp,
-            Transport::Tcp,
-            Transport::Tls,
-            Transport::Ws,
-            Transport::Wss,
-            Transport::Sctp,
-        ];
-        ALL.into_iter()
-            .find(|transport| token.eq_ignore_ascii_case(transport.as_str().as_bytes()))
+        const ALL: [Transport; 6] =
+            [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss, Transport::Sctp];
+        ALL.into_iter().find(|transport| token.eq_ignore_ascii_case(transport.as_str().as_bytes()))
     }
 
     /// Its name in a `Via`: `UDP`.

@@ -53,13 +53,9 @@ impl<'a> Host<'a> {
     /// Reads a domain name, an IPv4 address or a bracketed IPv6 address.
     pub fn parse(text: &'a [u8]) -> Option<Host<'a>> {
         if let [b'[', inner @ .., b']'] = text {
-            return std::str::from_utf8(inner).ok()?.parse().ok().map(Host::V6);
+            return parse_v6(inner).map(Host::V6);
         }
-        if text.is_empty()
-            || !text
-                .iter()
-                .all(|&byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        {
+        if text.is_empty() || !text.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
             return None;
         }
         // The last label of a name begins with a letter, so anything else is an address or wrong.
@@ -89,6 +85,22 @@ impl<'a> Host<'a> {
             _ => false,
         }
     }
+}
+
+/// An IPv6 address; also with the third colon before an IPv4 part that the grammar of RFC 3261
+/// led to, which RFC 5118 section 4.10 asks to bear.
+fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (front, back) = text.split_once(":::")?;
+    back.parse::<Ipv4Addr>().ok()?;
+    // The longest address that is left has 45 letters; a longer text is none.
+    if text.len() > 46 {
+        return None;
+    }
+    format!("{front}::{back}").parse().ok()
 }
 
 /// A URI taken apart; everything borrows from the text.
@@ -122,9 +134,7 @@ impl<'a> Uri<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Uri<'a>, Reject> {
         let colon = memchr::memchr(b':', text).ok_or(Reject::Uri { offset: 0 })?;
         let is_scheme = text[0].is_ascii_alphabetic()
-            && text[1..colon]
-                .iter()
-                .all(|&byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+            && text[1..colon].iter().all(|&byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
         if !is_scheme {
             return Err(Reject::Uri { offset: 0 });
         }
@@ -154,9 +164,7 @@ impl<'a> Uri<'a> {
 
     /// The transport that the `transport` parameter names; `None` when absent or unknown.
     pub fn transport(&self) -> Option<Transport> {
-        self.params
-            .value("transport")
-            .and_then(Transport::from_token)
+        self.params.value("transport").and_then(Transport::from_token)
     }
 
     /// The `maddr` parameter as a host.
@@ -209,10 +217,7 @@ impl<'a> Uri<'a> {
 
 fn parse_foreign<'a>(scheme: Scheme<'a>, text: &'a [u8], start: usize) -> Result<Uri<'a>, usize> {
     // White space or controls would end the URI where it stands, so they are never part of it.
-    match text[start..]
-        .iter()
-        .position(|byte| matches!(byte, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f))
-    {
+    match text[start..].iter().position(|byte| matches!(byte, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f)) {
         Some(at) => Err(start + at),
         None if start == text.len() => Err(start),
         None => Ok(empty(scheme, &text[start..])),
@@ -224,21 +229,13 @@ fn parse_tel(text: &[u8], start: usize) -> Result<Uri<'_>, usize> {
     let end = memchr::memchr(b';', &text[start..]).map_or(text.len(), |at| start + at);
     let number = &text[start..end];
     let digits = number.strip_prefix(b"+").unwrap_or(number);
-    let is_number = digits
-        .iter()
-        .all(|&byte| byte.is_ascii_hexdigit() || b"*#-.()".contains(&byte))
-        && digits
-            .iter()
-            .any(|&byte| byte.is_ascii_hexdigit() || b"*#".contains(&byte));
+    let is_number = digits.iter().all(|&byte| byte.is_ascii_hexdigit() || b"*#-.()".contains(&byte))
+        && digits.iter().any(|&byte| byte.is_ascii_hexdigit() || b"*#".contains(&byte));
     if !is_number {
         return Err(start);
     }
     let params = check_params(text, end, text.len())?;
-    Ok(Uri {
-        user: Some(number),
-        params,
-        ..empty(Scheme::Tel, &text[start..])
-    })
+    Ok(Uri { user: Some(number), params, ..empty(Scheme::Tel, &text[start..]) })
 }
 
 fn parse_sip<'a>(scheme: Scheme<'a>, text: &'a [u8], start: usize) -> Result<Uri<'a>, usize> {
@@ -322,23 +319,16 @@ fn check_params(text: &[u8], start: usize, end: usize) -> Result<Params<'_>, usi
         let stop = memchr::memchr(b';', &text[at + 1..end]).map_or(end, |found| at + 1 + found);
         let param = &text[at + 1..stop];
         let equals = memchr::memchr(b'=', param);
-        let (name, value) = (
-            &param[..equals.unwrap_or(param.len())],
-            equals.map(|found| &param[found + 1..]),
-        );
+        let (name, value) = (&param[..equals.unwrap_or(param.len())], equals.map(|found| &param[found + 1..]));
         if name.is_empty() || value.is_some_and(<[u8]>::is_empty) {
             return Err(at);
         }
         lex::check_escaped(name, lex::is_parameter_byte).map_err(|found| at + 1 + found)?;
         let value_start = at + 2 + name.len();
-        lex::check_escaped(value.unwrap_or_default(), is_value_byte)
-            .map_err(|found| value_start + found)?;
+        lex::check_escaped(value.unwrap_or_default(), is_value_byte).map_err(|found| value_start + found)?;
         at = stop;
     }
-    Ok(Params::new(
-        &text[start..end],
-        u32::try_from(start).unwrap_or(u32::MAX),
-    ))
+    Ok(Params::new(&text[start..end], u32::try_from(start).unwrap_or(u32::MAX)))
 }
 
 /// A second `=` is not in the grammar, but phones write base64 into parameters; nobody reads it
@@ -351,9 +341,7 @@ fn check_headers(text: &[u8], start: usize) -> Result<&[u8], usize> {
     let headers = &text[start..];
     let mut at = 0;
     for field in headers.split(|&byte| byte == b'&') {
-        let equals = memchr::memchr(b'=', field)
-            .filter(|&found| found > 0)
-            .ok_or(start + at)?;
+        let equals = memchr::memchr(b'=', field).filter(|&found| found > 0).ok_or(start + at)?;
         for part in [&field[..equals], &field[equals + 1..]] {
             lex::check_escaped(part, lex::is_header_byte).map_err(|_| start + at)?;
         }
@@ -372,9 +360,7 @@ mod tests {
 
     #[test]
     fn a_sip_uri_is_taken_apart() {
-        let uri = uri(
-            "sip:alice:secret@atlanta.com:5070;transport=tcp;lr?subject=project%20x&priority=urgent",
-        );
+        let uri = uri("sip:alice:secret@atlanta.com:5070;transport=tcp;lr?subject=project%20x&priority=urgent");
         assert_eq!(uri.scheme, Scheme::Sip);
         assert_eq!(uri.user, Some(&b"alice"[..]));
         assert_eq!(uri.password, Some(&b"secret"[..]));
@@ -383,13 +369,7 @@ mod tests {
         assert_eq!(uri.transport(), Some(Transport::Tcp));
         assert!(uri.is_loose_router());
         let fields: Vec<_> = uri.header_fields().collect();
-        assert_eq!(
-            fields,
-            [
-                (&b"subject"[..], &b"project%20x"[..]),
-                (b"priority", b"urgent")
-            ]
-        );
+        assert_eq!(fields, [(&b"subject"[..], &b"project%20x"[..]), (b"priority", b"urgent")]);
     }
 
     #[test]
@@ -402,22 +382,23 @@ mod tests {
     #[test]
     fn brackets_of_an_ipv6_host_are_kept() {
         let uri = uri("sips:[2001:db8::10]:5070;maddr=[::1]");
-        assert_eq!(
-            uri.host,
-            Host::V6("2001:db8::10".parse().expect("an address"))
-        );
+        assert_eq!(uri.host, Host::V6("2001:db8::10".parse().expect("an address")));
         assert_eq!(uri.host_text, b"[2001:db8::10]");
         assert_eq!(uri.port, Some(5070));
         assert_eq!(uri.maddr(), Some(Host::V6(Ipv6Addr::LOCALHOST)));
     }
 
     #[test]
+    fn the_third_colon_of_rfc_3261_grammar_is_borne() {
+        let host = Host::parse(b"[2001:db8:::192.0.2.1]");
+        assert_eq!(host, Some(Host::V6("2001:db8::192.0.2.1".parse().expect("an address"))));
+        assert_eq!(Host::parse(b"[2001:db8:::1]"), None);
+    }
+
+    #[test]
     fn a_tel_uri_keeps_its_number_as_user() {
         let uri = uri("tel:+1-972-555-2222;ext=7");
-        assert_eq!(
-            (uri.scheme, uri.user),
-            (Scheme::Tel, Some(&b"+1-972-555-2222"[..]))
-        );
+        assert_eq!((uri.scheme, uri.user), (Scheme::Tel, Some(&b"+1-972-555-2222"[..])));
         assert_eq!(uri.param("ext"), Some(Some(&b"7"[..])));
     }
 
@@ -452,11 +433,7 @@ mod tests {
             ("tel:hello", 4),
             ("isbn:", 5),
         ] {
-            assert_eq!(
-                Uri::parse(text.as_bytes()),
-                Err(Reject::Uri { offset }),
-                "{text}"
-            );
+            assert_eq!(Uri::parse(text.as_bytes()), Err(Reject::Uri { offset }), "{text}");
         }
     }
 

@@ -53,9 +53,7 @@ fn is_matched(left: &Params<'_>, right: &Params<'_>) -> bool {
                 (None, None) => true,
                 _ => false,
             },
-            None => !MUST_MATCH
-                .iter()
-                .any(|must| name.eq_ignore_ascii_case(must.as_bytes())),
+            None => !MUST_MATCH.iter().any(|must| name.eq_ignore_ascii_case(must.as_bytes())),
         }
     })
 }
@@ -69,16 +67,11 @@ fn is_same_name(left: &[u8], right: &[u8]) -> bool {
 /// Header parts are never ignored: each must stand in both.
 fn is_same_headers(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     let has = |uri: &Uri<'_>, name: &[u8], value: &[u8]| {
-        uri.header_fields()
-            .any(|(other, text)| is_same_name(other, name) && normal(text) == normal(value))
+        uri.header_fields().any(|(other, text)| is_same_name(other, name) && normal(text) == normal(value))
     };
     left.header_fields().count() == right.header_fields().count()
-        && left
-            .header_fields()
-            .all(|(name, value)| has(right, name, value))
-        && right
-            .header_fields()
-            .all(|(name, value)| has(left, name, value))
+        && left.header_fields().all(|(name, value)| has(right, name, value))
+        && right.header_fields().all(|(name, value)| has(left, name, value))
 }
 
 /// Escapes read. An escaped reserved byte differs from the plain one in the RFC's letter; both
@@ -90,20 +83,13 @@ fn normal(text: &[u8]) -> Cow<'_, [u8]> {
 /// Visual separators do not count (RFC 3966 section 5.1.1).
 fn is_same_tel(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     let digits = |number: Option<&[u8]>| -> Vec<u8> {
-        let kept = number
-            .unwrap_or_default()
-            .iter()
-            .filter(|byte| !b"-.()".contains(byte));
+        let kept = number.unwrap_or_default().iter().filter(|byte| !b"-.()".contains(byte));
         kept.map(u8::to_ascii_lowercase).collect()
     };
     let is_subset = |left: &Params<'_>, right: &Params<'_>| {
-        left.iter().all(|(name, value)| {
-            match right.iter().find(|(found, _)| is_same_name(found, name)) {
-                Some((_, other)) => value
-                    .unwrap_or_default()
-                    .eq_ignore_ascii_case(other.unwrap_or_default()),
-                None => false,
-            }
+        left.iter().all(|(name, value)| match right.iter().find(|(found, _)| is_same_name(found, name)) {
+            Some((_, other)) => value.unwrap_or_default().eq_ignore_ascii_case(other.unwrap_or_default()),
+            None => false,
         })
     };
     digits(left.user) == digits(right.user)
@@ -118,35 +104,15 @@ mod tests {
     fn check(left: &str, right: &str, expected: bool) {
         let parse = |text: &'static str| Uri::parse(text.as_bytes()).expect("a URI of the RFC");
         let (left, right) = (String::from(left).leak(), String::from(right).leak());
-        assert_eq!(
-            parse(left).equivalent(&parse(right)),
-            expected,
-            "{left} {right}"
-        );
-        assert_eq!(
-            parse(right).equivalent(&parse(left)),
-            expected,
-            "{right} {left}"
-        );
+        assert_eq!(parse(left).equivalent(&parse(right)), expected, "{left} {right}");
+        assert_eq!(parse(right).equivalent(&parse(left)), expected, "{right} {left}");
     }
 
     #[test]
     fn the_equivalent_uris_of_19_1_4() {
-        check(
-            "sip:%61lice@atlanta.com;transport=TCP",
-            "sip:alice@AtlanTa.CoM;Transport=tcp",
-            true,
-        );
-        check(
-            "sip:carol@chicago.com",
-            "sip:carol@chicago.com;newparam=5",
-            true,
-        );
-        check(
-            "sip:carol@chicago.com;newparam=5",
-            "sip:carol@chicago.com;security=on",
-            true,
-        );
+        check("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtlanTa.CoM;Transport=tcp", true);
+        check("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5", true);
+        check("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on", true);
         check(
             "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
             "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
@@ -161,33 +127,13 @@ mod tests {
 
     #[test]
     fn the_differing_uris_of_19_1_4() {
-        check(
-            "SIP:ALICE@AtLanTa.CoM;Transport=udp",
-            "sip:alice@AtLanTa.CoM;Transport=UDP",
-            false,
-        );
+        check("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP", false);
         check("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060", false);
-        check(
-            "sip:bob@biloxi.com",
-            "sip:bob@biloxi.com;transport=udp",
-            false,
-        );
-        check(
-            "sip:bob@biloxi.com",
-            "sip:bob@biloxi.com:6000;transport=tcp",
-            false,
-        );
-        check(
-            "sip:carol@chicago.com",
-            "sip:carol@chicago.com?Subject=next%20meeting",
-            false,
-        );
+        check("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp", false);
+        check("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp", false);
+        check("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting", false);
         check("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4", false);
-        check(
-            "sip:carol@chicago.com;security=on",
-            "sip:carol@chicago.com;security=off",
-            false,
-        );
+        check("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off", false);
         check("sip:a@b", "sips:a@b", false);
     }
 

@@ -35,13 +35,8 @@ const SINGLE: [HeaderName; 8] = [
     HeaderName::Expires,
 ];
 
-const MANDATORY: [HeaderName; 5] = [
-    HeaderName::Via,
-    HeaderName::From,
-    HeaderName::To,
-    HeaderName::CallId,
-    HeaderName::CSeq,
-];
+const MANDATORY: [HeaderName; 5] =
+    [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
 
 impl Message {
     /// The checks that every message must pass before it is routed, in a verdict.
@@ -58,9 +53,7 @@ impl Message {
     fn judge(&self, checked: Result<(), Reject>) -> Verdict {
         match checked {
             Ok(()) => Verdict::Accept,
-            Err(reject) if !self.is_request() || self.method() == Method::Ack => {
-                Verdict::Drop(reject)
-            }
+            Err(reject) if !self.is_request() || self.method() == Method::Ack => Verdict::Drop(reject),
             Err(reject) if reject.status().is_none() => Verdict::Drop(reject),
             Err(reject) => Verdict::Answer(reject),
         }
@@ -87,21 +80,31 @@ impl Message {
         let cseq = self.cseq()?;
         if self.call_id().is_empty() {
             let offset = self.offset_of(HeaderName::CallId);
-            return Err(Reject::Header {
-                name: HeaderName::CallId,
-                offset,
-            });
+            return Err(Reject::Header { name: HeaderName::CallId, offset });
         }
         if !self.is_request() {
-            return Ok(());
+            return self.check_return_path();
         }
         if cseq.method_text != self.method_text() {
-            return Err(Reject::CSeqMethod {
-                offset: self.offset_of(HeaderName::CSeq),
-            });
+            return Err(Reject::CSeqMethod { offset: self.offset_of(HeaderName::CSeq) });
         }
         self.max_forwards()?;
-        self.parsed_request_uri().map(|_| ())
+        // Headers may not stand in a Request-URI (table of section 19.1.1).
+        match self.parsed_request_uri()?.headers {
+            Some(_) => Err(Reject::Uri { offset: self.request_uri_span().start as usize }),
+            None => Ok(()),
+        }
+    }
+
+    /// A response that would next go to the broadcast address is a weapon, not a response
+    /// (RFC 4475 section 3.3.10).
+    fn check_return_path(&self) -> Result<(), Reject> {
+        let Some(Ok(next)) = self.vias().nth(1) else { return Ok(()) };
+        let hosts = [Some(next.host), next.received(), next.maddr()];
+        if hosts.contains(&Some(b"255.255.255.255")) {
+            return Err(Reject::Header { name: HeaderName::Via, offset: next.sent_by.start as usize });
+        }
+        Ok(())
     }
 
     fn check_single(&self) -> Result<(), Reject> {
@@ -111,10 +114,7 @@ impl Message {
                 continue;
             };
             if seen & (1 << position) != 0 {
-                return Err(Reject::Duplicate {
-                    name: header.name,
-                    offset: header.field.start as usize,
-                });
+                return Err(Reject::Duplicate { name: header.name, offset: header.field.start as usize });
             }
             seen |= 1 << position;
         }
@@ -126,25 +126,37 @@ impl Message {
             return Ok(());
         }
         if let Scheme::Other(_) = self.parsed_request_uri()?.scheme {
-            return Err(Reject::Scheme {
-                offset: self.request_uri_span().start as usize,
-            });
+            return Err(Reject::Scheme { offset: self.request_uri_span().start as usize });
         }
         let (name, known) = match element {
             Element::Proxy(known) => (HeaderName::ProxyRequire, known),
-            Element::Server(known) => (HeaderName::Require, known),
+            Element::Server(known) => {
+                self.check_registration()?;
+                (HeaderName::Require, known)
+            }
         };
         // CANCEL and ACK must be handled whatever they require (section 8.2.2.3).
         if matches!(self.method(), Method::Ack | Method::Cancel) {
             return Ok(());
         }
         match self.unknown_extensions(name, known).next() {
-            Some(tag) => Err(Reject::Extension {
-                name,
-                offset: tag.span.start as usize,
-            }),
+            Some(tag) => Err(Reject::Extension { name, offset: tag.span.start as usize }),
             None => Ok(()),
         }
+    }
+
+    /// What a registrar reads of a REGISTER: each `Contact`, and a `To` that is a SIP or SIPS URI
+    /// (RFC 3261 section 10.3 step 5, RFC 4475 sections 3.1.2.13 and 3.3.4).
+    fn check_registration(&self) -> Result<(), Reject> {
+        if self.method() != Method::Register {
+            return Ok(());
+        }
+        let to = self.to()?;
+        let malformed = Reject::Header { name: HeaderName::To, offset: to.uri_span.start as usize };
+        if !to.parsed_uri().is_ok_and(|uri| uri.is_sip()) {
+            return Err(malformed);
+        }
+        self.contacts().try_for_each(|contact| contact.map(|_| ()))
     }
 
     /// The option tags of `Require` or `Proxy-Require` that are not in `known`: what the
@@ -155,15 +167,11 @@ impl Message {
         known: &'a [&'a str],
     ) -> impl Iterator<Item = crate::Value<'a>> {
         self.values_of(name).filter(move |value| {
-            !value.text.is_empty()
-                && !known
-                    .iter()
-                    .any(|tag| value.text.eq_ignore_ascii_case(tag.as_bytes()))
+            !value.text.is_empty() && !known.iter().any(|tag| value.text.eq_ignore_ascii_case(tag.as_bytes()))
         })
     }
 
     fn offset_of(&self, name: HeaderName) -> usize {
-        self.header(name)
-            .map_or(0, |header| header.value_span.start as usize)
+        self.header(name).map_or(0, |header| header.value_span.start as usize)
     }
 }

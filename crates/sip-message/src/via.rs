@@ -28,10 +28,7 @@ impl<'a> Via<'a> {
     /// # Errors
     /// [`crate::Reject::Header`] with the offset where the grammar breaks.
     pub fn parse(text: &'a [u8]) -> Result<Via<'a>, crate::Reject> {
-        Via::parse_at(text, 0).map_err(|offset| crate::Reject::Header {
-            name: crate::HeaderName::Via,
-            offset,
-        })
+        Via::parse_at(text, 0).map_err(|offset| crate::Reject::Header { name: crate::HeaderName::Via, offset })
     }
 
     /// As [`Via::parse`], with `text` lying at `offset` of its message.
@@ -41,21 +38,16 @@ impl<'a> Via<'a> {
         let text = &text[..end];
         // sent-protocol = protocol-name SLASH protocol-version SLASH transport, SLASH with LWS around.
         let (name, at) = token(text, start).ok_or(place(start))?;
-        let (version, at) = slash(text, at)
-            .and_then(|at| token(text, at))
-            .ok_or(place(at))?;
+        let (version, at) = slash(text, at).and_then(|at| token(text, at)).ok_or(place(at))?;
         if !name.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
             return Err(place(start));
         }
-        let (transport_text, at) = slash(text, at)
-            .and_then(|at| token(text, at))
-            .ok_or(place(at))?;
+        let (transport_text, at) = slash(text, at).and_then(|at| token(text, at)).ok_or(place(at))?;
         let sent_by_start = lex::skip_lws(text, at);
         if sent_by_start == at {
             return Err(place(at));
         }
-        let semicolon =
-            memchr::memchr(b';', &text[sent_by_start..]).map_or(end, |at| sent_by_start + at);
+        let semicolon = memchr::memchr(b';', &text[sent_by_start..]).map_or(end, |at| sent_by_start + at);
         let (host, port) = sent_by(&text[sent_by_start..semicolon]).ok_or(place(sent_by_start))?;
         let params = Params::new(&text[semicolon..], offset + semicolon as u32);
         params.check()?;
@@ -84,9 +76,7 @@ impl<'a> Via<'a> {
     /// The `rport` parameter (RFC 3581): `None` when absent, `Some(None)` when asked for and not
     /// yet filled in, or not a port.
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.params
-            .find("rport")
-            .map(|value| value.and_then(parse_port))
+        self.params.find("rport").map(|value| value.and_then(parse_port))
     }
 
     /// The `maddr` parameter.
@@ -106,10 +96,7 @@ impl<'a> Via<'a> {
 }
 
 fn token(text: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let length = text[at..]
-        .iter()
-        .take_while(|&&byte| lex::is_token_byte(byte))
-        .count();
+    let length = text[at..].iter().take_while(|&&byte| lex::is_token_byte(byte)).count();
     (length > 0).then(|| (&text[at..at + length], at + length))
 }
 
@@ -135,8 +122,7 @@ mod tests {
 
     #[test]
     fn a_via_is_taken_apart() {
-        let text =
-            b"SIP/2.0/UDP pc33.atlanta.com:5070;branch=z9hG4bK776;rport;received=192.0.2.1;ttl=16";
+        let text = b"SIP/2.0/UDP pc33.atlanta.com:5070;branch=z9hG4bK776;rport;received=192.0.2.1;ttl=16";
         let via = Via::parse(text).expect("a Via");
         assert_eq!(via.transport, Some(Transport::Udp));
         assert_eq!((via.host, via.port), (&b"pc33.atlanta.com"[..], Some(5070)));
@@ -150,12 +136,11 @@ mod tests {
     #[test]
     fn white_space_may_stand_around_slashes_and_colon() {
         // The example of section 20.42.
-        let via = Via::parse(b"SIP / 2.0 / UDP first.example.com: 4000;ttl=16\r\n ;maddr=224.2.0.1 ;branch=z9hG4bKa7c6a8dlze.1");
-        let via = via.expect("a Via of the RFC");
-        assert_eq!(
-            (via.host, via.port),
-            (&b"first.example.com"[..], Some(4000))
+        let via = Via::parse(
+            b"SIP / 2.0 / UDP first.example.com: 4000;ttl=16\r\n ;maddr=224.2.0.1 ;branch=z9hG4bKa7c6a8dlze.1",
         );
+        let via = via.expect("a Via of the RFC");
+        assert_eq!((via.host, via.port), (&b"first.example.com"[..], Some(4000)));
         assert_eq!(via.maddr(), Some(&b"224.2.0.1"[..]));
         assert_eq!(via.branch(), Some(&b"z9hG4bKa7c6a8dlze.1"[..]));
     }
@@ -163,10 +148,7 @@ mod tests {
     #[test]
     fn brackets_and_unknown_transports_are_kept() {
         let via = Via::parse(b"SIP/2.0/TLS-SCTP [2001:db8::9:1]:5061;rport=5099").expect("a Via");
-        assert_eq!(
-            (via.transport, via.transport_text),
-            (None, &b"TLS-SCTP"[..])
-        );
+        assert_eq!((via.transport, via.transport_text), (None, &b"TLS-SCTP"[..]));
         assert_eq!((via.host, via.port), (&b"[2001:db8::9:1]"[..], Some(5061)));
         assert_eq!(via.rport(), Some(Some(5099)));
     }

@@ -32,17 +32,10 @@ pub fn write(message: &Message, edits: &[&Edits], out: &mut Vec<u8>) {
     for (span, bytes) in &own {
         plan.replace_or_insert(*span, bytes);
     }
-    plan.events
-        .sort_by_key(|event| (event.span.start, !event.span.is_empty()));
+    plan.events.sort_by_key(|event| (event.span.start, !event.span.is_empty()));
     let body = message.body_span();
     out.reserve(message.bytes().len() + 256);
-    plan.splice(
-        Span {
-            start: 0,
-            end: body.start,
-        },
-        &mut |bytes| out.extend_from_slice(bytes),
-    );
+    plan.splice(Span { start: 0, end: body.start }, &mut |bytes| out.extend_from_slice(bytes));
     match plan.body {
         Some(new) => out.extend_from_slice(&new.bytes),
         None => plan.splice(body, &mut |bytes| out.extend_from_slice(bytes)),
@@ -74,11 +67,7 @@ impl<'a> Plan<'a> {
             .filter(|event| event.span.start <= event.span.end && event.span.end <= end)
             .collect();
         let body = edits.iter().rev().find_map(|list| list.body.as_ref());
-        Plan {
-            message,
-            events,
-            body,
-        }
+        Plan { message, events, body }
     }
 
     /// Drops the edits that others take away, by the rules of [`write`].
@@ -97,12 +86,8 @@ impl<'a> Plan<'a> {
                 (false, _) => true,
             }
         });
-        let cuts: SmallVec<[Span; 16]> = self
-            .events
-            .iter()
-            .filter(|event| is_cut(event))
-            .map(|event| event.span)
-            .collect();
+        let cuts: SmallVec<[Span; 16]> =
+            self.events.iter().filter(|event| is_cut(event)).map(|event| event.span).collect();
         self.events.retain(|event| {
             let at = event.span.start;
             is_cut(event) || !cuts.iter().any(|cut| cut.start < at && at < cut.end)
@@ -119,26 +104,18 @@ impl<'a> Plan<'a> {
                 let mut length = 0;
                 let mut sorted = self.events.clone();
                 sorted.sort_by_key(|event| (event.span.start, !event.span.is_empty()));
-                splice(self.message, &sorted, old, &mut |bytes| {
-                    length += bytes.len()
-                });
+                splice(self.message, &sorted, old, &mut |bytes| length += bytes.len());
                 length
             }
         };
         if let Some(content_type) = self.body.and_then(|new| new.content_type.as_ref()) {
             self.set_header(HeaderName::ContentType, content_type, &mut own);
         }
-        let is_needed = edits.iter().any(|list| list.needs_length)
-            || self.body.is_some()
-            || length != old.len();
+        let is_needed = edits.iter().any(|list| list.needs_length) || self.body.is_some() || length != old.len();
         let is_wrong = self.message.content_length() != Some(length);
         let is_gone = !self.is_kept(HeaderName::ContentLength);
         if is_needed && (is_wrong || is_gone) {
-            self.set_header(
-                HeaderName::ContentLength,
-                length.to_string().as_bytes(),
-                &mut own,
-            );
+            self.set_header(HeaderName::ContentLength, length.to_string().as_bytes(), &mut own);
         }
         own
     }
@@ -160,18 +137,12 @@ impl<'a> Plan<'a> {
     /// Whether the first header of that name stands and no edit takes its value away.
     fn is_kept(&self, name: HeaderName) -> bool {
         self.message.header(name).is_some_and(|header| {
-            !self
-                .events
-                .iter()
-                .any(|event| !event.span.is_empty() && overlaps(event.span, header.value_span))
+            !self.events.iter().any(|event| !event.span.is_empty() && overlaps(event.span, header.value_span))
         })
     }
 
     fn replace_or_insert(&mut self, span: Span, bytes: &'a Bytes) {
-        self.events.push(Event {
-            span,
-            text: Some(bytes),
-        });
+        self.events.push(Event { span, text: Some(bytes) });
     }
 
     fn splice(&self, range: Span, sink: &mut dyn FnMut(&[u8])) {
@@ -180,55 +151,32 @@ impl<'a> Plan<'a> {
 }
 
 fn resolve<'a>(message: &Message, change: &'a Change) -> Option<Event<'a>> {
-    let at = |offset: u32| Span {
-        start: offset,
-        end: offset,
-    };
+    let at = |offset: u32| Span { start: offset, end: offset };
     Some(match change {
         Change::Cut(span) if span.is_empty() => return None,
-        Change::Cut(span) => Event {
-            span: *span,
-            text: None,
-        },
-        Change::Replace(span, bytes) => Event {
-            span: *span,
-            text: Some(bytes),
-        },
+        Change::Cut(span) => Event { span: *span, text: None },
+        Change::Replace(span, bytes) => Event { span: *span, text: Some(bytes) },
         Change::RequestUri(_) if !message.is_request() => return None,
-        Change::RequestUri(bytes) => Event {
-            span: message.request_uri_span(),
-            text: Some(bytes),
-        },
+        Change::RequestUri(bytes) => Event { span: message.request_uri_span(), text: Some(bytes) },
         Change::Insert(place, bytes) => {
             let offset = match place {
                 Place::Offset(offset) => *offset,
                 Place::FirstHeader => message.headers_start(),
                 Place::LastHeader => message.headers_end(),
-                Place::Before(name) => message
-                    .header(*name)
-                    .map_or(message.headers_start(), |h| h.field.start),
-                Place::After(name) => message
-                    .headers_named(*name)
-                    .last()
-                    .map_or(message.headers_end(), |h| h.field.end),
+                Place::Before(name) => message.header(*name).map_or(message.headers_start(), |h| h.field.start),
+                Place::After(name) => {
+                    message.headers_named(*name).last().map_or(message.headers_end(), |h| h.field.end)
+                }
             };
-            Event {
-                span: at(offset),
-                text: Some(bytes),
-            }
+            Event { span: at(offset), text: Some(bytes) }
         }
     })
 }
 
 /// Whether a removal covers the replacement, or a later replacement overlaps it.
 fn is_overruled(event: &Event<'_>, all: &[Event<'_>], position: usize) -> bool {
-    let is_removed = all
-        .iter()
-        .any(|other| other.text.is_none() && other.span.contains(event.span));
-    is_removed
-        || all[position..]
-            .iter()
-            .any(|later| later.text.is_some() && overlaps(later.span, event.span))
+    let is_removed = all.iter().any(|other| other.text.is_none() && other.span.contains(event.span));
+    is_removed || all[position..].iter().any(|later| later.text.is_some() && overlaps(later.span, event.span))
 }
 
 fn overlaps(left: Span, right: Span) -> bool {
@@ -242,12 +190,8 @@ fn splice(message: &Message, events: &[Event<'_>], range: Span, sink: &mut dyn F
     for event in events {
         let is_insertion = event.span.is_empty();
         let is_before = event.span.start < range.start
-            || (is_insertion
-                && event.span.start == range.start
-                && at == range.start
-                && range.start != 0);
-        let is_behind =
-            event.span.start > range.end || (!is_insertion && event.span.start == range.end);
+            || (is_insertion && event.span.start == range.start && at == range.start && range.start != 0);
+        let is_behind = event.span.start > range.end || (!is_insertion && event.span.start == range.end);
         if is_before {
             at = at.max(event.span.end.min(range.end));
             continue;
@@ -256,10 +200,7 @@ fn splice(message: &Message, events: &[Event<'_>], range: Span, sink: &mut dyn F
             break;
         }
         if event.span.start > at {
-            sink(message.text(Span {
-                start: at,
-                end: event.span.start,
-            }));
+            sink(message.text(Span { start: at, end: event.span.start }));
             at = event.span.start;
         }
         if let Some(text) = event.text {
@@ -267,8 +208,5 @@ fn splice(message: &Message, events: &[Event<'_>], range: Span, sink: &mut dyn F
         }
         at = at.max(event.span.end.min(range.end));
     }
-    sink(message.text(Span {
-        start: at,
-        end: range.end.max(at),
-    }));
+    sink(message.text(Span { start: at, end: range.end.max(at) }));
 }
