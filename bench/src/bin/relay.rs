@@ -3,6 +3,7 @@
 //! One thread, one socket, batches. `PAIR <port> <port>` joins two ports of loopback; a datagram from
 //! one goes to the other. An INVITE is answered with a 100 as well, so that a call is 13 datagrams,
 //! 6 in and 7 out, as with a stateful proxy. A REGISTER is answered from where it came.
+#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};

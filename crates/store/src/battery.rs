@@ -233,7 +233,7 @@ pub(crate) async fn changes_apply_in_the_order_of_submission(store: &Store) {
 }
 
 pub(crate) async fn a_long_submission_is_applied_in_its_order(store: &Store) {
-    // Runs of 40 puts with a delete between them, each ruid written four times with rising CSeq numbers.
+    // Two runs of 40 puts, a delete after each; every ruid is written eight times with rising CSeq numbers.
     let mut changes = Vec::new();
     for cseq in 0..40 {
         changes.push(put(StoredBinding { cseq, ..full_binding(&format!("r{}", cseq % 10)) }));

@@ -25,14 +25,20 @@ pub(super) fn check(path: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Ve
         if is_block {
             continue;
         }
-        let links = links(line).filter_map(|target| resolve(folder, target));
-        let spans = code_spans(line).filter_map(path_of_span).map(str::to_owned);
-        for missing in links.chain(spans).filter(|target| !exists(target)) {
+        let links = links(line).filter_map(|target| resolve(folder, target)).filter(|target| !exists(target));
+        let spans = code_spans(line).filter_map(path_of_span).filter(|path| !exists_around(folder, path, exists));
+        for missing in links.chain(spans.map(str::to_owned)) {
             let what = format!("`{missing}` does not exist");
             findings.push(Finding { path: path.to_owned(), line: index + 1, rule: "path", what });
         }
     }
     findings
+}
+
+/// True when the path leads somewhere from the page's folder or one above it: a crate's page means the crate's files.
+fn exists_around(folder: &str, path: &str, exists: &dyn Fn(&str) -> bool) -> bool {
+    let above = std::iter::successors(Some(folder), |folder| folder.rsplit_once('/').map(|(above, _)| above));
+    exists(path) || above.filter(|folder| !folder.is_empty()).any(|folder| exists(&format!("{folder}/{path}")))
 }
 
 /// Targets of `[text](target)`.
@@ -74,7 +80,9 @@ mod tests {
     use super::*;
 
     fn check_text(path: &str, text: &str, expected: &[(usize, &str)]) {
-        let exists = |path: &str| ["docs/life.md", "crates/net", "crates/net/", "README.md"].contains(&path);
+        let exists = |path: &str| {
+            ["docs/life.md", "crates/net", "crates/net/", "README.md", "crates/net/tests/a.rs"].contains(&path)
+        };
         let found: Vec<_> = check(path, text, &exists).into_iter().map(|f| (f.line, f.what)).collect();
         let expected: Vec<_> =
             expected.iter().map(|(line, path)| (*line, format!("`{path}` does not exist"))).collect();
@@ -92,6 +100,12 @@ mod tests {
     fn code_spans_that_look_like_paths_are_checked() {
         check_text("README.md", "`crates/net/` `crates/nut/src/lib.rs:7`", &[(1, "crates/nut/src/lib.rs")]);
         check_text("README.md", "`docs/decisions/NNNN-title.md` `crates/*/src` `text/plain` `/etc/ser`", &[]);
+    }
+
+    #[test]
+    fn code_spans_of_a_crates_page_may_begin_at_the_crate() {
+        check_text("crates/net/tests/x/README.md", "`tests/a.rs` `tests/b.rs`", &[(1, "tests/b.rs")]);
+        check_text("README.md", "`tests/a.rs`", &[(1, "tests/a.rs")]);
     }
 
     #[test]

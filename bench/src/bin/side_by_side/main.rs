@@ -1,6 +1,7 @@
 //! `ser`, Debian's Kamailio and a bare relay, in turn, under the same load.
 //!
 //! Prints the tables and writes them to `bench/RESULTS.md`.
+#![forbid(unsafe_code)]
 
 mod server;
 mod table;

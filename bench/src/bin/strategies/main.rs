@@ -2,6 +2,7 @@
 //!
 //! A program of its own, not the server: each strategy is a page, does the same work for each
 //! datagram, and is fed by the same traffic, so that only the strategy differs.
+#![forbid(unsafe_code)]
 
 mod ordered;
 mod traffic;
