@@ -1,7 +1,7 @@
 # `make help` lists what can be done.
 
 CARGO ?= cargo
-# Arguments for `ser` (make run) or for the benchmark (make bench).
+# Arguments for `ser` (make run).
 ARGS ?=
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
@@ -25,9 +25,9 @@ check: ## The fast loop: format, lints, unit tests, tidy
 	$(CARGO) test --quiet --workspace --exclude tests
 	$(CARGO) xtask tidy
 
-bench: ## Measures ser beside Kamailio and a bare relay (ARGS="...")
+bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in bench/RESULTS.md
 	$(CARGO) build --release -p server -p bench
-	$(CARGO) run --quiet --release -p bench -- $(ARGS)
+	$(CARGO) run --quiet --release -p bench --bin side_by_side
 
 fuzz: ## Runs each fuzz target for FUZZ_SECONDS
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \

@@ -110,11 +110,11 @@ impl Callee {
         }
     }
 
-    /// Starts a callee and registers its address for `user` at the server.
+    /// Starts a callee and registers its address for `user` at the server, over the same transport.
     pub(crate) fn registered(scenario: &str, user: &str, wire: Wire, server: &Subject) -> Callee {
         let callee = Callee::start(scenario, user, wire);
         let script = Script::new("register.xml", user).key("contact", &callee.contact);
-        Caller::run(&script, Wire::Udp4, server.address(Wire::Udp4));
+        Caller::run(&script, wire, server.address(wire));
         callee
     }
 
