@@ -21,14 +21,37 @@ impl Builder {
     pub fn response(request: &Message, code: u16, reason: &str) -> Builder {
         let mut builder = Builder::start(format!("SIP/2.0 {code:03} "), reason.as_bytes());
         builder.copy(request, HeaderName::Via);
-        builder.copy(request, HeaderName::From);
-        builder.copy_to(request);
-        builder.copy(request, HeaderName::CallId);
-        builder.copy(request, HeaderName::CSeq);
-        if code == 100 {
-            builder.copy(request, HeaderName::Timestamp);
-        }
+        builder.copy_identity(request, code);
         builder
+    }
+
+    /// As [`Builder::response`], with `top_via` in place of the first `Via` value: the one that says
+    /// where the request really came from (RFC 3261 section 18.2.1).
+    pub fn response_via(request: &Message, code: u16, reason: &str, top_via: &[u8]) -> Builder {
+        let mut builder = Builder::start(format!("SIP/2.0 {code:03} "), reason.as_bytes());
+        builder.header(HeaderName::Via.as_str(), top_via);
+        let mut lines = request.headers_named(HeaderName::Via);
+        if let Some(first) = lines.next()
+            && let Some(second) = first.values().nth(1)
+        {
+            let from = (second.span.start - first.value_span.start) as usize;
+            builder.header(HeaderName::Via.as_str(), &first.value[from..]);
+        }
+        for line in lines {
+            builder.copy_header(request, &line);
+        }
+        builder.copy_identity(request, code);
+        builder
+    }
+
+    fn copy_identity(&mut self, request: &Message, code: u16) {
+        self.copy(request, HeaderName::From);
+        self.copy_to(request);
+        self.copy(request, HeaderName::CallId);
+        self.copy(request, HeaderName::CSeq);
+        if code == 100 {
+            self.copy(request, HeaderName::Timestamp);
+        }
     }
 
     /// A request; the caller adds the headers.

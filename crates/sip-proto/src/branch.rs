@@ -31,7 +31,7 @@ pub fn has_magic_cookie(branch: &[u8]) -> bool {
 
 /// Writes the branch text of a stateful copy.
 ///
-/// `loop_hash` comes from [`crate::loop_detection`]; `random` makes the text unguessable and, since
+/// `loop_hash` comes from loop detection; `random` makes the text unguessable and, since
 /// a CANCEL and its INVITE share a branch, must differ between transactions but not within one branch.
 pub fn stateful(branch: Branch, loop_hash: u64, random: u64) -> [u8; LEN] {
     let mut text = [0; LEN];

@@ -9,6 +9,8 @@
 
 pub mod branch;
 pub mod digest;
+pub mod forward;
 pub mod resolve;
 pub mod response_context;
 pub mod transaction;
+mod values;

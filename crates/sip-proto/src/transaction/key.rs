@@ -1,6 +1,6 @@
 //! Which transaction a message belongs to (RFC 3261 sections 17.1.3, 17.2.3 and 9.2).
 
-use sip_message::{Message, Method, Reject};
+use sip_message::{Message, Method};
 use smallvec::SmallVec;
 
 use crate::branch::has_magic_cookie;
@@ -27,11 +27,9 @@ pub struct ClientKey<'a> {
     pub method_text: &'a [u8],
 }
 
-/// The key of a request. An ACK has the key of its INVITE.
-///
-/// # Errors
-/// When a header that is needed is absent or malformed.
-pub fn server_key(request: &Message) -> Result<Key, Reject> {
+/// The key of a request. An ACK has the key of its INVITE. None when a header that is needed is
+/// absent or malformed.
+pub fn server_key(request: &Message) -> Option<Key> {
     let method = match request.method() {
         Method::Ack => Method::Invite.as_str().as_bytes(),
         _ => request.method_text(),
@@ -42,10 +40,7 @@ pub fn server_key(request: &Message) -> Result<Key, Reject> {
 /// The key of the INVITE that a CANCEL is for (RFC 3261 section 9.2).
 ///
 /// Nothing but an INVITE can be cancelled to any effect, so no other method is looked for.
-///
-/// # Errors
-/// As [`server_key`].
-pub fn cancelled_key(cancel: &Message) -> Result<Key, Reject> {
+pub fn cancelled_key(cancel: &Message) -> Option<Key> {
     key(cancel, Method::Invite.as_str().as_bytes())
 }
 
@@ -57,8 +52,8 @@ pub fn client_key(response: &Message) -> Option<ClientKey<'_>> {
     Some(ClientKey { branch, method: cseq.method, method_text: cseq.method_text })
 }
 
-fn key(request: &Message, method: &[u8]) -> Result<Key, Reject> {
-    let via = request.top_via()?;
+fn key(request: &Message, method: &[u8]) -> Option<Key> {
+    let via = request.top_via().ok()?;
     let mut text = SmallVec::new();
     match via.branch() {
         Some(branch) if has_magic_cookie(branch) => {
@@ -75,23 +70,23 @@ fn key(request: &Message, method: &[u8]) -> Result<Key, Reject> {
             push(&mut text, request.text(via.span));
         }
     }
-    Ok(Key { text })
+    Some(Key { text })
 }
 
 /// The parts that RFC 3261 section 17.2.3 compares when the branch is not of its kind.
-fn push_elder(text: &mut SmallVec<[u8; 80]>, request: &Message, method: &[u8]) -> Result<(), Reject> {
+fn push_elder(text: &mut SmallVec<[u8; 80]>, request: &Message, method: &[u8]) -> Option<()> {
     let is_invite = method == Method::Invite.as_str().as_bytes();
     push(text, method);
     push(text, request.request_uri());
     push(text, request.call_id());
-    push(text, &request.cseq()?.number.to_be_bytes());
-    push(text, request.from()?.tag().unwrap_or_default());
+    push(text, &request.cseq().ok()?.number.to_be_bytes());
+    push(text, request.from().ok()?.tag().unwrap_or_default());
     // An ACK carries the To tag of the response, its INVITE does not; a CANCEL carries that of the
     // INVITE. Nothing is lost by leaving it out for these: CSeq and Call-ID tell dialogs apart.
     if !is_invite {
-        push(text, request.to()?.tag().unwrap_or_default());
+        push(text, request.to().ok()?.tag().unwrap_or_default());
     }
-    Ok(())
+    Some(())
 }
 
 /// Parts are told apart by their length, not by a separator that a peer could write.

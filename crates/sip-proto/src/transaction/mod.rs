@@ -2,15 +2,14 @@
 //!
 //! `LIFECYCLE.md` beside this file draws them and names the test of each arrow.
 
-mod hop_requests;
 mod invite_client;
 mod invite_server;
 pub mod key;
+pub mod messages;
 mod non_invite_client;
 mod non_invite_server;
 mod timers;
 
-pub use hop_requests::{ack_for_failure, cancel_for};
 pub use invite_client::{InviteClient, InviteClientState};
 pub use invite_server::{Ack, InviteServer, InviteServerState};
 pub use non_invite_client::{NonInviteClient, NonInviteClientState};

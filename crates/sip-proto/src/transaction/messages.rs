@@ -1,27 +1,35 @@
 //! The requests that a client transaction makes by itself: ACK to a failure, and CANCEL.
 
 use bytes::Bytes;
-use sip_message::{Builder, HeaderName, Message, Method};
+use sip_message::{Builder, HeaderName, Limits, Message, Method};
 
 /// The ACK to a failure response (RFC 3261 section 17.1.1.3).
 ///
 /// `invite` is the INVITE as it was sent, our Via on top; `response` the failure. Goes where the
-/// INVITE went, in the same transaction.
-pub fn ack_for_failure(invite: &Message, response: &Message) -> Bytes {
+/// INVITE went, in the same transaction. None when `invite` is no SIP message.
+pub fn ack_for_failure(invite: &Bytes, response: &Message) -> Option<Bytes> {
+    let invite = &read(invite)?;
     let mut builder = like_invite(invite, Method::Ack);
     // To is that of the response: it bears the tag of who refused.
     builder.copy(response, HeaderName::To);
-    finish(builder, invite, Method::Ack)
+    Some(finish(builder, invite, Method::Ack))
 }
 
 /// The CANCEL of an INVITE (RFC 3261 section 9.1).
 ///
 /// `invite` is the INVITE as it was sent, our Via on top. Goes where the INVITE went, once a
-/// provisional response has come, as a transaction of its own.
-pub fn cancel_for(invite: &Message) -> Bytes {
+/// provisional response has come, as a transaction of its own. None when `invite` is no SIP message.
+pub fn cancel_for(invite: &Bytes) -> Option<Bytes> {
+    let invite = &read(invite)?;
     let mut builder = like_invite(invite, Method::Cancel);
     builder.copy(invite, HeaderName::To);
-    finish(builder, invite, Method::Cancel)
+    Some(finish(builder, invite, Method::Cancel))
+}
+
+/// What we sent may be larger than what we would take in: Via and Record-Route were added.
+fn read(invite: &Bytes) -> Option<Message> {
+    let limits = Limits { message_bytes: usize::MAX, head_bytes: usize::MAX, headers: usize::MAX, ..Limits::default() };
+    Message::parse(invite.clone(), &limits).ok()
 }
 
 /// Request-URI, the top Via alone, and the Routes of the INVITE: the next hop must find it by these.
@@ -46,17 +54,15 @@ fn finish(mut builder: Builder, invite: &Message, method: Method) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use sip_message::Limits;
-
     use super::*;
 
     fn parse(text: &'static str) -> Message {
         Message::parse(Bytes::from_static(text.as_bytes()), &Limits::default()).unwrap()
     }
 
-    fn invite() -> Message {
-        parse(
-            "INVITE sip:bob@[2001:db8::9] SIP/2.0\r\nVia: SIP/2.0/UDP [2001:db8::10];branch=z9hG4bKus, \
+    fn invite() -> Bytes {
+        Bytes::from_static(
+            b"INVITE sip:bob@[2001:db8::9] SIP/2.0\r\nVia: SIP/2.0/UDP [2001:db8::10];branch=z9hG4bKus, \
              SIP/2.0/UDP client.example.com;branch=z9hG4bKclient\r\nMax-Forwards: 3\r\n\
              Route: <sip:p1.example.com;lr>, <sip:p2.example.com;lr>\r\nFrom: Alice <sip:alice@example.com>;tag=88\r\n\
              To: Bob <sip:bob@example.com>\r\nCall-ID: 987\r\nCSeq: 986759 INVITE\r\n\
@@ -76,7 +82,7 @@ mod tests {
             Route: <sip:p1.example.com;lr>, <sip:p2.example.com;lr>\r\nMax-Forwards: 70\r\n\
             From: Alice <sip:alice@example.com>;tag=88\r\nTo: Bob <sip:bob@example.com>;tag=99\r\nCall-ID: 987\r\n\
             CSeq: 986759 ACK\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(ack_for_failure(&invite(), &response), expected);
+        assert_eq!(ack_for_failure(&invite(), &response).unwrap(), expected);
     }
 
     // 9.1.
@@ -86,6 +92,6 @@ mod tests {
             Route: <sip:p1.example.com;lr>, <sip:p2.example.com;lr>\r\nMax-Forwards: 70\r\n\
             From: Alice <sip:alice@example.com>;tag=88\r\nTo: Bob <sip:bob@example.com>\r\nCall-ID: 987\r\n\
             CSeq: 986759 CANCEL\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(cancel_for(&invite()), expected);
+        assert_eq!(cancel_for(&invite()).unwrap(), expected);
     }
 }
