@@ -33,6 +33,8 @@ pub struct Framer {
     limits: Limits,
     /// Bytes of the head that are known to hold no end of it.
     scanned: usize,
+    /// The start line has gone by and names SIP.
+    is_sip: bool,
     /// Length of the whole message, once its head is known.
     total: Option<usize>,
     /// A line end just went by: another one makes the pair of a ping, though it came later.
@@ -42,7 +44,7 @@ pub struct Framer {
 impl Framer {
     /// A framer at the start of a stream.
     pub fn new(limits: Limits) -> Framer {
-        Framer { limits, scanned: 0, total: None, is_half_ping: false }
+        Framer { limits, scanned: 0, is_sip: false, total: None, is_half_ping: false }
     }
 
     /// Looks at the bytes that the stream holds now.
@@ -66,6 +68,7 @@ impl Framer {
         }
         self.total = None;
         self.scanned = 0;
+        self.is_sip = false;
         Frame::Message { len: total }
     }
 
@@ -97,9 +100,11 @@ impl Framer {
             if at == 0 || buffer[at - 1] != b'\r' {
                 return Err(Reject::Control { byte: b'\n', offset: at });
             }
-            if !self.has_start_line(buffer, at) {
+            // Another protocol on this port is cut off at its first line.
+            if !self.is_sip && !buffer[..at].windows(4).any(|word| word.eq_ignore_ascii_case(b"SIP/")) {
                 return Err(Reject::NotSip { offset: 0 });
             }
+            self.is_sip = true;
             self.scanned = at + 1;
             if at > limit {
                 return Err(Reject::TooLarge { limit });
@@ -108,14 +113,8 @@ impl Framer {
                 return self.total(&buffer[..=at]).map(Some);
             }
         }
-        self.scanned = buffer.len().max(1).min(buffer.len());
+        self.scanned = buffer.len();
         if buffer.len() > limit { Err(Reject::TooLarge { limit }) } else { Ok(None) }
-    }
-
-    /// The first line must name SIP: another protocol on this port is cut off at once.
-    fn has_start_line(&self, buffer: &[u8], line_end: usize) -> bool {
-        let is_first = memchr::memchr(b'\n', &buffer[..line_end]).is_none();
-        !is_first || buffer[..line_end].windows(4).any(|word| word.eq_ignore_ascii_case(b"SIP/"))
     }
 
     /// Head and body together. Each stream message needs one `Content-Length` (section 20.14).
