@@ -9,6 +9,7 @@
 mod chain;
 mod examples;
 mod harness;
+mod operating;
 mod order;
 mod phones;
 mod sipp_calls;

@@ -14,8 +14,9 @@ mod wire;
 
 pub(crate) use endpoint::{Endpoint, field, lines};
 pub(crate) use phone::{Phone, Stack};
+pub(crate) use port::free_port;
 pub(crate) use process::Process;
-pub(crate) use program::{Program, check_command};
+pub(crate) use program::{Program, check_command, program_file};
 pub(crate) use scratch::Scratch;
 pub(crate) use sipp::{Callee, Caller, Script};
 pub(crate) use subject::{Plan, Subject};

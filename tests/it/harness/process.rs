@@ -136,7 +136,8 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends a signal by its name, unless the child has ended.
+    pub(crate) fn signal(&self, name: &str) {
         // The child is reaped by its waiting thread only, which says so under this lock: as
         // long as it has not, the process id is still the child's.
         let state = self.shared.lock();

@@ -60,7 +60,7 @@ impl Program {
 /// The command with which a program checks a script and ends.
 pub(crate) fn check_command(program: Program, script: &Path) -> Command {
     let mut command = match program {
-        Program::Ser => built("ser"),
+        Program::Ser => Command::new(program_file("ser")),
         Program::Kamailio => Command::new(KAMAILIO),
     };
     command.arg("-c").arg("-f").arg(script);
@@ -68,16 +68,16 @@ pub(crate) fn check_command(program: Program, script: &Path) -> Command {
 }
 
 /// A program of the workspace, built into the directory above this test's own.
-fn built(name: &str) -> Command {
+pub(crate) fn program_file(name: &str) -> PathBuf {
     let this = env::current_exe().expect("a running program has a path");
     let directory = this.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps");
     let path = directory.join(name);
     assert!(path.exists(), "{} is not built; `cargo build -p server` builds it", path.display());
-    Command::new(path)
+    path
 }
 
 fn ser(run: &Run<'_>) -> Command {
-    let mut command = built("ser");
+    let mut command = Command::new(program_file("ser"));
     match &run.plan.setup {
         Setup::BuiltIn => {
             command.args(["--domain", DOMAIN]);
@@ -102,7 +102,7 @@ fn ser(run: &Run<'_>) -> Command {
 fn add_users(run: &Run<'_>) {
     for (user, password) in &run.plan.users {
         let database: PathBuf = run.directory.join("ser.db");
-        let mut command = built("serctl");
+        let mut command = Command::new(program_file("serctl"));
         command.args(["add", &format!("{user}@{DOMAIN}"), password, "--db"]).arg(database);
         let output = command.output().expect("serctl can be started");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

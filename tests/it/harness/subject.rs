@@ -137,6 +137,11 @@ impl Subject {
         &self.tls.certificate
     }
 
+    /// The server's process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Directory of this run, for the files of its peers.
     pub(crate) fn scratch(&self) -> &Scratch {
         &self.scratch
