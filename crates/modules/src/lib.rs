@@ -1,2 +1,86 @@
 //! Every function that a script can call.
+//!
+//! One file or folder per module. A function is a table entry and its code side by side; adding one
+//! touches the module's own file and nothing else. The list below is the only registration.
 #![forbid(unsafe_code)]
+
+pub mod core;
+pub mod maxfwd;
+pub mod sl;
+pub mod tm;
+
+mod log_level;
+mod rewrite;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use module_api::{Function, Module, Setup, SetupError, State};
+
+/// Every module that exists, in alphabetical order except for `core`, which is always loaded first.
+pub fn catalog() -> &'static [&'static Module] {
+    &CATALOG
+}
+
+static CATALOG: [&Module; 4] = [&core::MODULE, &maxfwd::MODULE, &sl::MODULE, &tm::MODULE];
+
+/// For modules that keep nothing between calls.
+fn no_state(_: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
+    Ok(Arc::new(()))
+}
+
+/// The same function under a name that scripts of another age use.
+const fn also(name: &'static str, function: Function) -> Function {
+    Function {
+        name,
+        params: function.params,
+        routes: function.routes,
+        doc: function.doc,
+        example: function.example,
+        run: function.run,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_is_documented_and_shown_by_an_example() {
+        for module in catalog() {
+            assert!(module.doc.ends_with('.'), "{}", module.name);
+            for function in module.functions {
+                assert!(function.doc.ends_with('.'), "{}.{}", module.name, function.name);
+                assert!(function.example.contains('('), "{}.{}", module.name, function.name);
+            }
+            for variable in module.variables {
+                assert!(variable.doc.ends_with('.'), "{} ${}", module.name, variable.name);
+                assert!(!variable.example.is_empty(), "{} ${}", module.name, variable.name);
+            }
+            for parameter in module.parameters {
+                assert!(parameter.doc.ends_with('.'), "{} {}", module.name, parameter.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_module_has_two_entries_that_a_call_cannot_tell_apart() {
+        for module in catalog() {
+            for (at, one) in module.functions.iter().enumerate() {
+                for other in &module.functions[at + 1..] {
+                    let overlap = one.required() <= other.params.len() && other.required() <= one.params.len();
+                    assert!(one.name != other.name || !overlap, "{}.{}", module.name, one.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn module_names_are_unique() {
+        let mut names: Vec<_> = catalog().iter().map(|module| module.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), catalog().len());
+    }
+}

@@ -1,0 +1,63 @@
+//! What every script can use without `loadmodule`: classic statements and operands.
+
+mod branch;
+mod flag;
+mod forward;
+mod operand;
+mod request_uri;
+mod trace;
+
+use module_api::Module;
+
+/// The module that is always there.
+pub static MODULE: Module = Module {
+    name: "core",
+    doc: "Statements and operands that need no loadmodule.",
+    parameters: &[],
+    functions: &[
+        request_uri::SETURI,
+        crate::also("rewriteuri", request_uri::SETURI),
+        request_uri::SETHOST,
+        crate::also("rewritehost", request_uri::SETHOST),
+        crate::also("seth", request_uri::SETHOST),
+        request_uri::SETHOSTPORT,
+        crate::also("rewritehostport", request_uri::SETHOSTPORT),
+        crate::also("sethp", request_uri::SETHOSTPORT),
+        request_uri::SETHOSTPORTTRANS,
+        crate::also("rewritehostporttrans", request_uri::SETHOSTPORTTRANS),
+        crate::also("sethpt", request_uri::SETHOSTPORTTRANS),
+        request_uri::SETUSER,
+        crate::also("rewriteuser", request_uri::SETUSER),
+        crate::also("setu", request_uri::SETUSER),
+        request_uri::SETUSERPASS,
+        crate::also("rewriteuserpass", request_uri::SETUSERPASS),
+        crate::also("setup", request_uri::SETUSERPASS),
+        request_uri::SETPORT,
+        crate::also("rewriteport", request_uri::SETPORT),
+        crate::also("setp", request_uri::SETPORT),
+        request_uri::PREFIX,
+        request_uri::STRIP,
+        request_uri::STRIP_TAIL,
+        request_uri::REVERT_URI,
+        request_uri::USERPHONE,
+        branch::APPEND_BRANCH,
+        branch::REMOVE_BRANCH,
+        branch::CLEAR_BRANCHES,
+        flag::SETFLAG,
+        flag::RESETFLAG,
+        flag::ISFLAGSET,
+        forward::FORWARD,
+        forward::FORWARD_UDP,
+        forward::FORWARD_TCP,
+        forward::FORWARD_TLS,
+        forward::FORCE_RPORT,
+        crate::also("add_rport", forward::FORCE_RPORT),
+        forward::FORCE_SEND_SOCKET,
+        trace::LOG,
+        trace::LOG_AT,
+        trace::ERROR,
+        operand::LEN_GT,
+    ],
+    variables: &operand::ALL,
+    make: crate::no_state,
+};

@@ -1,0 +1,291 @@
+//! A server made of nothing but memory, for tests of module functions.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use module_api::{
+    Arg, Arrival, Call, Context, Dialect, Function, Host, Level, Matched, Module, NewTransaction, Outcome, RelayError,
+    RelayOptions, Reply, ReplyError, RouteKind, Socket, SocketId, Standing, State, TransactionKey, Value,
+};
+use sip_message::{Limits, Message, Transport};
+
+/// What the fake server was asked to do, as text.
+#[derive(Debug)]
+pub(crate) struct FakeHost {
+    pub(crate) done: Vec<String>,
+    pub(crate) logged: Vec<(Level, String)>,
+    pub(crate) matched: Matched,
+    pub(crate) new_transaction: NewTransaction,
+    pub(crate) relay: Result<(), RelayError>,
+    pub(crate) standing: Option<Standing>,
+    pub(crate) unix_time: Duration,
+    sockets: Vec<Socket>,
+    start: Instant,
+    random: u64,
+}
+
+pub(crate) const KEY: TransactionKey = TransactionKey { slot: 1, generation: 1 };
+
+impl Default for FakeHost {
+    fn default() -> FakeHost {
+        let socket = |transport, port| Socket {
+            transport,
+            address: ([192, 0, 2, 1], port).into(),
+            advertised: None,
+            name: (port == 5061).then(|| Bytes::from_static(b"secure")),
+        };
+        FakeHost {
+            done: Vec::new(),
+            logged: Vec::new(),
+            matched: Matched::None,
+            new_transaction: NewTransaction::Created(KEY),
+            relay: Ok(()),
+            standing: None,
+            unix_time: Duration::from_secs(1_700_000_000),
+            sockets: vec![socket(Transport::Udp, 5060), socket(Transport::Tcp, 5060), socket(Transport::Tls, 5061)],
+            start: Instant::now(),
+            random: 0,
+        }
+    }
+}
+
+impl Host for FakeHost {
+    fn now(&self) -> Instant {
+        self.start
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.unix_time
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random += 1;
+        self.random
+    }
+
+    fn sockets(&self) -> &[Socket] {
+        &self.sockets
+    }
+
+    fn is_myself(&self, host: &[u8], port: Option<u16>, _: Option<Transport>) -> bool {
+        (host == b"example.com" || host == b"192.0.2.1") && matches!(port, None | Some(5060 | 5061))
+    }
+
+    fn reply_stateless(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+        self.note_reply("stateless", context, reply)
+    }
+
+    fn reply(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+        if context.transaction.is_none() {
+            return Err(ReplyError::NoTransaction);
+        }
+        self.note_reply("stateful", context, reply)
+    }
+
+    fn forward(&mut self, context: &mut Context, to: Option<&Bytes>) -> Result<(), RelayError> {
+        let to = to.unwrap_or(&context.target.uri);
+        self.done.push(format!("forward {}", String::from_utf8_lossy(to)));
+        self.relay
+    }
+
+    fn matched(&mut self, _: &Context) -> Matched {
+        self.matched
+    }
+
+    fn new_transaction(&mut self, context: &mut Context) -> NewTransaction {
+        if let NewTransaction::Created(key) = self.new_transaction {
+            context.transaction = Some(key);
+        }
+        self.done.push("new transaction".into());
+        self.new_transaction
+    }
+
+    fn relay(&mut self, context: &mut Context, options: &RelayOptions) -> Result<(), RelayError> {
+        let mut line = format!("relay {}", String::from_utf8_lossy(&context.target.uri));
+        for branch in &context.branches {
+            line.push_str(&format!(" + {}", String::from_utf8_lossy(&branch.uri)));
+        }
+        if let Some(to) = &options.to {
+            line.push_str(&format!(" to {}", String::from_utf8_lossy(to)));
+        }
+        if let Some(transport) = options.transport {
+            line.push_str(&format!(" over {}", transport.as_str()));
+        }
+        for (on, word) in [
+            (options.is_quiet, " quietly"),
+            (options.no_error_reply, " without error reply"),
+            (options.is_replica, " as replica"),
+        ] {
+            line.push_str(if on { word } else { "" });
+        }
+        self.done.push(line);
+        self.relay
+    }
+
+    fn standing(&self, _: &Context) -> Option<Standing> {
+        self.standing.clone()
+    }
+
+    fn cancel_branches(&mut self, _: TransactionKey) {
+        self.done.push("cancel branches".into());
+    }
+
+    fn release(&mut self, _: &mut Context) {
+        self.done.push("release".into());
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        self.logged.push((level, String::from_utf8_lossy(text).into_owned()));
+    }
+}
+
+impl FakeHost {
+    fn note_reply(&mut self, how: &str, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+        if !context.message.is_request() || context.message.method() == sip_message::Method::Ack {
+            return Err(ReplyError::NotARequest);
+        }
+        context.is_answered |= reply.code >= 200;
+        let text = String::from_utf8_lossy(reply.reason);
+        let headers = String::from_utf8_lossy(reply.headers).replace("\r\n", "|");
+        self.done.push(format!("{how} {} {text} {headers}", reply.code).replace("  ", " ").trim_end().to_owned());
+        Ok(())
+    }
+}
+
+/// A context, a fake server and a module's state: everything that a call needs.
+pub(crate) struct Bench {
+    pub(crate) context: Context,
+    pub(crate) host: FakeHost,
+    pub(crate) state: Arc<dyn State>,
+    pub(crate) dialect: Dialect,
+}
+
+pub(crate) const INVITE: &str = "INVITE sip:bob@example.com SIP/2.0\r\n\
+    Via: SIP/2.0/UDP 198.51.100.7:5070;branch=z9hG4bK77\r\n\
+    Max-Forwards: 70\r\n\
+    From: \"Alice\" <sip:alice@example.com>;tag=9fxced76sl\r\n\
+    To: Bob <sip:bob@example.com>\r\n\
+    Call-ID: 3848276298220188511@198.51.100.7\r\n\
+    CSeq: 1 INVITE\r\n\
+    Contact: <sip:alice@198.51.100.7:5070>\r\n\
+    Subject: lunch\r\n\
+    Content-Length: 0\r\n\r\n";
+
+impl Bench {
+    /// A call about `text`, which arrived from 198.51.100.7:5070 over UDP.
+    pub(crate) fn new(text: &str) -> Bench {
+        Bench::with_state(text, Arc::new(()))
+    }
+
+    /// As [`Bench::new`], with a module's state.
+    pub(crate) fn with_state(text: &str, state: Arc<dyn State>) -> Bench {
+        let message = Message::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default());
+        let arrival = Arrival {
+            source: ([198, 51, 100, 7], 5070).into(),
+            local: ([192, 0, 2, 1], 5060).into(),
+            transport: Transport::Udp,
+            socket: SocketId(0),
+            connection: None,
+        };
+        let message = Arc::new(message.expect("a test's message can be read"));
+        Bench {
+            context: Context::new(message, arrival, RouteKind::Request),
+            host: FakeHost::default(),
+            state,
+            dialect: Dialect::Kamailio,
+        }
+    }
+
+    /// An INVITE from Alice to Bob.
+    pub(crate) fn invite() -> Bench {
+        Bench::new(INVITE)
+    }
+
+    /// The reply to that INVITE.
+    pub(crate) fn reply(status: &str) -> Bench {
+        let (_, headers) = INVITE.split_once("\r\n").expect("it has a start line");
+        Bench::new(&format!("SIP/2.0 {status}\r\n{headers}"))
+    }
+
+    /// Runs function `name` of `module` with string arguments; returns its code, 1000 for the end of the script.
+    pub(crate) fn run(&mut self, module: &Module, name: &str, args: &[&str]) -> i64 {
+        let args: Vec<Arg> =
+            args.iter().map(|text| Arg::Value(Value::from(Bytes::copy_from_slice(text.as_bytes())))).collect();
+        self.run_args(module, name, &args)
+    }
+
+    /// As [`Bench::run`], with any arguments.
+    pub(crate) fn run_args(&mut self, module: &Module, name: &str, args: &[Arg]) -> i64 {
+        match self.outcome(module, name, args) {
+            Outcome::Value(code) => code,
+            Outcome::Fail(fault) => fault.code,
+            Outcome::Finish => 1000,
+            Outcome::Wait(_) => panic!("{name} waits"),
+        }
+    }
+
+    /// What function `name` of `module` answers.
+    pub(crate) fn outcome(&mut self, module: &Module, name: &str, args: &[Arg]) -> Outcome {
+        let function: &Function = module
+            .functions
+            .iter()
+            .find(|f| f.name == name && (f.required()..=f.params.len()).contains(&args.len()))
+            .unwrap_or_else(|| panic!("no {name} with {} arguments", args.len()));
+        let mut call = Call::new(&mut self.context, &mut self.host, args, &self.state, self.dialect);
+        (function.run)(&mut call)
+    }
+
+    /// Reads a variable of `module`.
+    pub(crate) fn read(&mut self, module: &Module, name: &str, key: Option<&str>) -> Value {
+        let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
+        let selector = module_api::Selector { key: key.as_ref(), index: module_api::Index::Default };
+        let variable = module.variables.iter().find(|v| v.name == name).unwrap_or_else(|| panic!("no ${name}"));
+        let mut call = Call::new(&mut self.context, &mut self.host, &[], &self.state, self.dialect);
+        (variable.read)(&mut call, &selector)
+    }
+
+    /// Writes a variable of `module`.
+    pub(crate) fn write(&mut self, module: &Module, name: &str, key: Option<&str>, value: Value) {
+        let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
+        let selector = module_api::Selector { key: key.as_ref(), index: module_api::Index::Default };
+        let variable = module.variables.iter().find(|v| v.name == name).unwrap_or_else(|| panic!("no ${name}"));
+        let write = variable.write.unwrap_or_else(|| panic!("${name} is read-only"));
+        let mut call = Call::new(&mut self.context, &mut self.host, &[], &self.state, self.dialect);
+        write(&mut call, &selector, value).unwrap_or_else(|fault| panic!("${name}: {}", fault.cause));
+    }
+
+    /// The current Request-URI as text.
+    pub(crate) fn uri(&self) -> String {
+        String::from_utf8_lossy(&self.context.target.uri).into_owned()
+    }
+
+    /// The message as it would leave, edits applied.
+    pub(crate) fn written(&self) -> String {
+        let mut out = Vec::new();
+        sip_message::write(&self.context.message, &[&self.context.edits], &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// A string value.
+pub(crate) fn text(text: &str) -> Value {
+    Value::Str(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// Makes the state of `module` as the server would, without a runtime.
+pub(crate) fn make(
+    module: &Module,
+    settings: &[module_api::Setting],
+    dialect: Dialect,
+    others: &dyn Fn(&str) -> Option<Arc<dyn State>>,
+) -> Result<Arc<dyn State>, module_api::SetupError> {
+    let binding = module_api::Binding {
+        others,
+        dialect,
+        data_dir: std::path::Path::new("."),
+        block_on: &|_| panic!("nothing to wait for in this test"),
+        spawn: &|_| {},
+    };
+    (module.make)(&mut module_api::Setup::new(module, settings, &binding))
+}
