@@ -1,0 +1,148 @@
+//! UDP sockets that a worker reads and writes in batches, without waiting and without allocating.
+#![allow(unsafe_code)]
+
+mod address;
+mod control;
+mod error_queue;
+mod receive;
+mod send;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use socket2::{Domain, Socket, Type};
+
+pub use receive::{Datagram, ReceiveBatch};
+pub use send::{BatchFull, SendBatch};
+
+/// How a socket is opened.
+#[derive(Clone, Debug)]
+pub struct UdpOptions {
+    /// Several sockets may bind the address; the kernel spreads peers over them.
+    pub reuse_port: bool,
+    /// Kernel's receive buffer in bytes; the kernel may give less (`net.core.rmem_max`).
+    pub receive_buffer: Option<usize>,
+    /// Kernel's send buffer in bytes.
+    pub send_buffer: Option<usize>,
+    /// A socket on `[::]` takes no IPv4, so that `0.0.0.0` can be bound beside it.
+    pub v6only: bool,
+}
+
+impl Default for UdpOptions {
+    fn default() -> Self {
+        UdpOptions { reuse_port: false, receive_buffer: Some(4 << 20), send_buffer: Some(4 << 20), v6only: true }
+    }
+}
+
+/// A bound UDP socket, never connected, non-blocking.
+///
+/// May be shared between threads: the batches hold all state of reading and writing.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Socket,
+    local: SocketAddr,
+    is_wildcard: bool,
+}
+
+impl UdpSocket {
+    /// Binds `address`; port 0 asks the kernel for a free one.
+    ///
+    /// # Errors
+    /// What the kernel says: the address is in use, is not of this host, or is forbidden.
+    pub fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        if options.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if address.is_ipv6() {
+            socket.set_only_v6(options.v6only)?;
+        }
+        // The kernel clamps buffers to its limits without an error.
+        if let Some(bytes) = options.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = options.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        control::prepare(&socket, address)?;
+        socket.bind(&address.into())?;
+        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(UdpSocket { socket, local, is_wildcard: address.ip().is_unspecified() })
+    }
+
+    /// The bound address, with the port that the kernel chose.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Reads what has arrived, at most a batch; 0 when nothing is there.
+    ///
+    /// Replaces what `batch` held.
+    ///
+    /// # Errors
+    /// Only what concerns the socket itself: ICMP errors of single peers are left to
+    /// [`UdpSocket::take_errors`].
+    pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+        batch.fill(self)
+    }
+
+    /// Hands over what ICMP reported of earlier datagrams: peer and kind of error.
+    ///
+    /// The socket polls as erroneous until the queue is empty; this empties it.
+    pub fn take_errors(&self, on_error: impl FnMut(SocketAddr, io::ErrorKind)) {
+        error_queue::drain(self, on_error);
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Path MTU to `peer` in bytes as the kernel knows it now, IP header included.
+///
+/// Opens a socket for the question: for a cache to ask, not for each datagram.
+///
+/// # Errors
+/// There is no route to `peer`, or no descriptor is left.
+pub fn path_mtu(peer: SocketAddr) -> io::Result<u32> {
+    let socket = Socket::new(Domain::for_address(peer), Type::DGRAM, None)?;
+    socket.connect(&peer.into())?;
+    control::connected_mtu(&socket, peer.is_ipv6())
+}
+
+/// Whether an error that a send or receive returned was left behind by ICMP for some earlier
+/// datagram: the kernel reports it once, to whichever call comes next.
+fn is_left_by_icmp(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+                | libc::EPROTO
+                | libc::EACCES
+        )
+    )
+}
+
+/// Address that a reply leaves from; nothing when the kernel should choose by route.
+fn usable_source(ip: IpAddr) -> Option<IpAddr> {
+    (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Receiving: one `recvmmsg` fills a batch whose memory is used again and again.
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use super::address::{RAW_ADDRESS_LEN, RawAddress};
+use super::control::{CONTROL_LEN, ControlBuffer, local_ip};
+use super::{UdpSocket, is_left_by_icmp};
+
+/// Datagrams of one system call, and the memory for the next.
+///
+/// 4 MiB of address space; only pages that datagrams reached take memory.
+pub struct ReceiveBatch {
+    bytes: Box<[u8]>,
+    addresses: Box<[RawAddress]>,
+    controls: Box<[ControlBuffer]>,
+    headers: Box<[libc::mmsghdr]>,
+    parts: Box<[libc::iovec]>,
+    local: SocketAddr,
+    is_wildcard: bool,
+    filled: usize,
+}
+
+// SAFETY: the pointers in `headers` and `parts` lead only into the other boxes of the same value,
+// whose memory does not move with it, and are followed only by the kernel during `fill`, which
+// has the value exclusively.
+unsafe impl Send for ReceiveBatch {}
+
+/// One received datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// What was sent, as far as it fitted.
+    pub bytes: &'a [u8],
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The host's address that it was sent to.
+    pub local: SocketAddr,
+    /// It was longer than a slot (which is longer than UDP allows over IPv4).
+    pub truncated: bool,
+}
+
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        ReceiveBatch::new()
+    }
+}
+
+impl ReceiveBatch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> ReceiveBatch {
+        // SAFETY: both are integers and pointers, for which zero is a value.
+        let (header, part): (libc::mmsghdr, libc::iovec) = unsafe { mem::zeroed() };
+        ReceiveBatch {
+            bytes: vec![0; SLOTS * STRIDE].into_boxed_slice(),
+            addresses: vec![RawAddress::empty(); SLOTS].into_boxed_slice(),
+            controls: vec![ControlBuffer([0; CONTROL_LEN]); SLOTS].into_boxed_slice(),
+            headers: vec![header; SLOTS].into_boxed_slice(),
+            parts: vec![part; SLOTS].into_boxed_slice(),
+            local: SocketAddr::from(([0, 0, 0, 0], 0)),
+            is_wildcard: false,
+            filled: 0,
+        }
+    }
+
+    /// The datagrams in the order in which they arrived.
+    pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
+        (0..self.filled).filter_map(|slot| self.datagram(slot))
+    }
+
+    /// How many datagrams a batch holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        SLOTS
+    }
+
+    pub(super) fn fill(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.filled = 0;
+        self.local = socket.local;
+        self.is_wildcard = socket.is_wildcard;
+        self.point();
+        // Each failed call takes one error that ICMP left; so many in a row that this gives up
+        // means a flood, and the caller comes back.
+        for _ in 0..SLOTS {
+            // SAFETY: `point` has just aimed every header at memory that this value owns, with
+            // its true lengths; `headers` has SLOTS entries.
+            let received = unsafe {
+                libc::recvmmsg(
+                    socket.as_raw_fd(),
+                    self.headers.as_mut_ptr(),
+                    SLOTS as libc::c_uint,
+                    libc::MSG_DONTWAIT as _,
+                    ptr::null_mut(),
+                )
+            };
+            if let Ok(received) = usize::try_from(received) {
+                self.filled = received;
+                return Ok(received);
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Ok(0);
+            }
+            if error.kind() != io::ErrorKind::Interrupted && !is_left_by_icmp(&error) {
+                return Err(error);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Aims the headers at the buffers, as the kernel overwrites the lengths in them.
+    fn point(&mut self) {
+        let bytes = self.bytes.as_mut_ptr();
+        let addresses = self.addresses.as_mut_ptr();
+        let controls = self.controls.as_mut_ptr();
+        let parts = self.parts.as_mut_ptr();
+        let control_len = if self.is_wildcard { CONTROL_LEN } else { 0 };
+        for (slot, header) in self.headers.iter_mut().enumerate() {
+            // SAFETY: `slot` is below SLOTS, which is the length of each box (`bytes` has a
+            // STRIDE for each), so every pointer stays inside its allocation.
+            unsafe {
+                *parts.add(slot) = libc::iovec { iov_base: bytes.add(slot * STRIDE).cast(), iov_len: SLOT_LEN };
+                header.msg_hdr.msg_iov = parts.add(slot);
+                header.msg_hdr.msg_name = addresses.add(slot).cast();
+                header.msg_hdr.msg_control = controls.add(slot).cast();
+            }
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_namelen = RAW_ADDRESS_LEN;
+            header.msg_hdr.msg_controllen = control_len as _;
+            header.msg_hdr.msg_flags = 0;
+        }
+    }
+
+    /// `None` when the kernel gave no address of either family, which UDP does not do.
+    fn datagram(&self, slot: usize) -> Option<Datagram<'_>> {
+        let header = &self.headers[slot];
+        let start = slot * STRIDE;
+        let len = (header.msg_len as usize).min(SLOT_LEN);
+        Some(Datagram {
+            bytes: &self.bytes[start..start + len],
+            peer: self.addresses[slot].read()?,
+            local: self.local_of(slot),
+            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        })
+    }
+
+    fn local_of(&self, slot: usize) -> SocketAddr {
+        if !self.is_wildcard {
+            return self.local;
+        }
+        #[allow(clippy::unnecessary_cast)] // Its type differs between C libraries.
+        let len = self.headers[slot].msg_hdr.msg_controllen as usize;
+        match local_ip(&self.controls[slot].0[..len.min(CONTROL_LEN)]) {
+            Some((ip, _)) if ip.is_multicast() => self.local,
+            Some((IpAddr::V6(ip), index)) if ip.is_unicast_link_local() => {
+                SocketAddr::V6(SocketAddrV6::new(ip, self.local.port(), 0, index))
+            }
+            Some((ip, _)) => SocketAddr::new(ip, self.local.port()),
+            None => self.local,
+        }
+    }
+}
+
+const SLOTS: usize = 64;
+
+/// Longest payload of a UDP datagram, IPv6 without its 40 bytes of header included.
+const SLOT_LEN: usize = 65_536;
+
+/// Slots lie nine cache lines further apart than 64 KiB: at the round distance the first lines of
+/// all slots would fall into one set of the cache and evict each other.
+const STRIDE: usize = SLOT_LEN + 576;
