@@ -125,14 +125,14 @@ impl Checker<'_, '_> {
             if self.input.marker != Some(Marker::Ser) && !name.contains('.') {
                 let text = format!("unknown variable `${name}` is taken for the attribute `$avp({name})`");
                 let warning = Diagnostic::warning(codes::UNKNOWN_VARIABLE, span, text);
-                self.report(warning.suggest(name, self.scope.variable_names()));
+                self.report(warning.suggest_variable(name, self.scope.variable_names()));
             }
             return Some(found);
         }
         let found = Diagnostic::error(codes::UNKNOWN_VARIABLE, span, format!("unknown variable `${name}`"));
         self.report(match self.scope.owner_of_variable(name) {
             Some(module) => found.help(format!("it belongs to module `{module}`: add `loadmodule \"{module}.so\"`")),
-            None => found.suggest(name, self.scope.variable_names()),
+            None => found.suggest_variable(name, self.scope.variable_names()),
         });
         None
     }

@@ -39,8 +39,6 @@ codes! {
     UNDEFINED = 13;
     /// Files that include each other, or definitions that expand without end.
     TOO_DEEP = 14;
-    /// A directive with text behind it, which makes the line a comment.
-    DIRECTIVE_IS_COMMENT = 15;
     /// Something else was expected here.
     SYNTAX = 100;
     /// A core parameter that does not exist.

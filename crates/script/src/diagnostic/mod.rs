@@ -70,6 +70,14 @@ impl Diagnostic {
         self
     }
 
+    /// As [`Diagnostic::suggest`], for names that a script writes with `$`.
+    pub(crate) fn suggest_variable<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+        match closest(name, known) {
+            Some(candidate) => self.help(format!("did you mean `${candidate}`?")),
+            None => self,
+        }
+    }
+
     /// Adds "did you mean" where something is close enough to `name`.
     pub(crate) fn suggest<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
         match closest(name, known) {

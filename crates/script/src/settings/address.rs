@@ -64,7 +64,10 @@ fn parse(text: &str) -> Option<Alias> {
     };
     let (host, port) = if let Some(inner) = rest.strip_prefix('[') {
         let (host, behind) = inner.split_once(']')?;
-        (host, behind.strip_prefix(':').or(if behind.is_empty() { None } else { return None }))
+        if !behind.is_empty() && !behind.starts_with(':') {
+            return None;
+        }
+        (host, behind.strip_prefix(':'))
     } else if rest.matches(':').count() > 1 {
         (rest, None)
     } else {

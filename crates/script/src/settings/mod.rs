@@ -116,7 +116,7 @@ fn check_setting(setting: &SettingTree, settings: &mut Settings, diagnostics: &m
             let text = format!("`{}` must be {expected}", parameter.name);
             let default = match parameter.default {
                 "" => String::new(),
-                default => format!("; the default is {default}"),
+                default => format!(" The default is {default}."),
             };
             let found = Diagnostic::error(codes::BAD_PARAMETER, setting.value_span, text);
             diagnostics.push(found.help(format!("{}{default}", parameter.doc)));
