@@ -1,19 +1,31 @@
-//! Repository chores: `cargo xtask tidy`.
+//! Repository chores: `cargo xtask tidy` and `cargo xtask reference`.
 #![forbid(unsafe_code)]
 
 mod tidy;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask tidy    checks the rules that the compiler and clippy cannot";
+const USAGE: &str = "usage: cargo xtask tidy                 checks the rules that the compiler and clippy cannot
+       cargo xtask reference [--check]  writes docs/reference from the modules' tables";
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => tidy::run(),
+        ["reference"] => reference(&[]),
+        ["reference", "--check"] => reference(&["--check"]),
         _ => {
             eprintln!("{USAGE}");
             Ok(ExitCode::from(2))
         }
     }
+}
+
+/// Runs the example that lies beside the modules. A dependency on them would let `tidy` wait until they compile.
+fn reference(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--package", "modules", "--example", "reference", "--"]).args(arguments);
+    let is_done = command.status()?.success();
+    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
