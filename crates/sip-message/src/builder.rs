@@ -154,3 +154,56 @@ impl Builder {
 fn push_clean(out: &mut Vec<u8>, text: &[u8]) {
     out.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Limits, Verdict};
+
+    const REQUEST: &str = "OPTIONS sip:b@c SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1,\r\n SIP/2.0/TCP b\r\n\
+        Max-Forwards: 1\r\nv: SIP/2.0/UDP d\r\nf: <sip:a@b>;tag=1\r\nt: \"B\" <sip:b@c>  \r\ni: x\r\nCSeq: 7 OPTIONS\r\n\r\n";
+
+    fn request(text: &str) -> Message {
+        Message::parse(Bytes::from(text.to_owned()), &Limits::default()).expect("a request")
+    }
+
+    #[test]
+    fn a_response_copies_what_8_2_6_2_names() {
+        let mut builder = Builder::response(&request(REQUEST), 404, "Not Found");
+        let response = builder.to_tag("t1").header("Server", "ser").finish();
+        assert_eq!(
+            String::from_utf8_lossy(&response),
+            "SIP/2.0 404 Not Found\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1,\r\n SIP/2.0/TCP b\r\nv: SIP/2.0/UDP d\r\n\
+             f: <sip:a@b>;tag=1\r\nt: \"B\" <sip:b@c>;tag=t1  \r\ni: x\r\nCSeq: 7 OPTIONS\r\nServer: ser\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_tag_that_stands_is_kept() {
+        let text = REQUEST.replace("<sip:b@c>  ", "<sip:b@c>;tag=old");
+        let response = Builder::response(&request(&text), 200, "OK").to_tag("new").finish();
+        let response = Message::parse(response, &Limits::default()).expect("a response");
+        assert_eq!(response.to_tag(), Some(&b"old"[..]));
+    }
+
+    #[test]
+    fn a_request_with_stray_line_ends_can_still_be_answered() {
+        let request = request(&REQUEST.replace("i: x\r\n", "i: x\rEvil: 1\r\n"));
+        assert!(matches!(request.verdict(), Verdict::Answer(_)));
+        let response = Builder::response(&request, 400, "Stray Control Byte").to_tag("t").finish();
+        let response = Message::parse(response, &Limits::default()).expect("a response");
+        assert_eq!(response.verdict(), Verdict::Accept);
+        assert_eq!(response.call_id(), b"x Evil: 1");
+    }
+
+    #[test]
+    fn no_value_adds_a_header_of_its_own() {
+        let mut builder = Builder::request("MESSAGE", b"sip:b@c\r\nA: 1");
+        builder.header("Subject", "x\r\nEvil: 1").raw_line("P: 1").body("text/plain", "hi");
+        assert_eq!(
+            builder.finish(),
+            "MESSAGE sip:b@c  A: 1 SIP/2.0\r\nSubject: x  Evil: 1\r\nP: 1\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
+        );
+    }
+}

@@ -139,3 +139,67 @@ impl Framer {
         head.len().checked_add(length).filter(|&total| total <= limit).ok_or(Reject::TooLarge { limit })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &[u8] = b"MESSAGE sip:a@b SIP/2.0\r\nl :\r\n 4\r\nX: y\r\n\r\nbody";
+
+    fn first(stream: &[u8]) -> Frame {
+        Framer::new(Limits::default()).poll(stream)
+    }
+
+    #[test]
+    fn a_message_is_found_whatever_the_pieces() {
+        let mut framer = Framer::new(Limits::default());
+        for end in 0..MESSAGE.len() {
+            assert_eq!(framer.poll(&MESSAGE[..end]), Frame::NeedMore, "{end}");
+        }
+        assert_eq!(framer.poll(MESSAGE), Frame::Message { len: MESSAGE.len() });
+        assert_eq!(framer.poll(b""), Frame::NeedMore);
+        assert_eq!(framer.poll(&[MESSAGE, b"MESS"].concat()), Frame::Message { len: MESSAGE.len() });
+    }
+
+    #[test]
+    fn a_double_line_end_is_a_ping_also_when_it_comes_in_pieces() {
+        assert_eq!(first(b"\r\n\r\n"), Frame::KeepAlive { len: 4, ping: true });
+        let mut framer = Framer::new(Limits::default());
+        assert_eq!(framer.poll(b"\r\n"), Frame::KeepAlive { len: 2, ping: false });
+        assert_eq!(framer.poll(b"\r"), Frame::NeedMore);
+        assert_eq!(framer.poll(b"\r\n"), Frame::KeepAlive { len: 2, ping: true });
+        assert_eq!(framer.poll(b"\r\nM"), Frame::KeepAlive { len: 2, ping: false });
+        assert_eq!(framer.poll(MESSAGE), Frame::Message { len: MESSAGE.len() });
+        assert_eq!(framer.poll(b"\r\n"), Frame::KeepAlive { len: 2, ping: false });
+    }
+
+    #[test]
+    fn a_stream_whose_borders_are_in_doubt_is_broken() {
+        for head in [
+            "X: y\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 4294967296\r\n",
+            "Content-Length: 4, 4\r\n",
+            "Content-Length: 4\r\nl: 5\r\n",
+            "Content-Length: 65536\r\n",
+            "X: y\nContent-Length: 4\r\n",
+            "Content-Length: 0\r\nX: y\n\nINVITE sip:a@b SIP/2.0\r\n",
+        ] {
+            let stream = format!("MESSAGE sip:a@b SIP/2.0\r\n{head}\r\n");
+            assert!(matches!(first(stream.as_bytes()), Frame::Broken(_)), "{head}");
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_cut_off_at_its_first_line() {
+        assert_eq!(first(b"GET / HTTP/1.1\r\n"), Frame::Broken(Reject::NotSip { offset: 0 }));
+        assert_eq!(first(b"\x16\x03\x01"), Frame::Broken(Reject::NotSip { offset: 0 }));
+    }
+
+    #[test]
+    fn a_head_without_end_has_a_bound() {
+        let mut framer = Framer::new(Limits { head_bytes: 100, ..Limits::default() });
+        let stream = [b"MESSAGE sip:a@b SIP/2.0\r\nX: ".as_slice(), &[b'x'; 200]].concat();
+        assert_eq!(framer.poll(&stream), Frame::Broken(Reject::TooLarge { limit: 100 }));
+    }
+}

@@ -312,3 +312,122 @@ fn request_line(line: &[u8], span: Span, scanner: &mut Scanner<'_>) -> Result<St
         reason: Span::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Verdict;
+
+    fn parse(text: &str) -> Message {
+        Message::parse(Bytes::from(text.to_owned()), &Limits::default()).unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    fn defect(text: &str) -> Option<Reject> {
+        parse(text).defect
+    }
+
+    #[test]
+    fn headers_are_found_by_name_compact_form_and_text() {
+        let message = parse("INVITE sip:a@b SIP/2.0\r\nv: 1\r\nX-Y : z\r\nVIA: 2\r\n\r\n");
+        let vias: Vec<_> = message.headers_named(HeaderName::Via).map(|header| header.value).collect();
+        assert_eq!(vias, [b"1", b"2"]);
+        assert_eq!(message.headers_with_name(b"V").count(), 2);
+        let other = message.headers_with_name(b"x-y").next().expect("the header");
+        assert_eq!((other.raw_name, other.value), (&b"X-Y"[..], &b"z"[..]));
+        assert_eq!(message.text(other.field), b"X-Y : z\r\n");
+        assert!(message.header(HeaderName::Route).is_none());
+    }
+
+    #[test]
+    fn a_response_takes_its_method_from_cseq() {
+        let message = parse("SIP/2.0 180 Ringing\r\nCSeq: 1 INVITE\r\n\r\n");
+        assert_eq!(
+            (message.status(), message.reason(), message.method()),
+            (Some(180), &b"Ringing"[..], Method::Invite)
+        );
+        assert_eq!(parse("sip/2.0 200\r\n\r\n").reason(), b"");
+    }
+
+    #[test]
+    fn what_nobody_can_answer_is_no_message() {
+        for text in [
+            "",
+            "\r\n",
+            "x",
+            "GET / HTTP/1.1\r\n\r\n",
+            "SIP/2.0 99 x\r\n\r\n",
+            "SIP/3.0 200 OK\r\n\r\n",
+            "INVITE SIP/2.0\r\n",
+        ] {
+            let parsed = Message::parse(Bytes::from(text), &Limits::default());
+            assert_eq!(parsed.err(), Some(Reject::NotSip { offset: 0 }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn line_ends_before_the_start_line_are_skipped() {
+        let message = parse("\r\n\r\nINVITE sip:a@b SIP/2.0\r\n\r\n");
+        assert!(message.bytes().starts_with(b"INVITE"));
+    }
+
+    #[test]
+    fn stray_control_bytes_are_found_where_they_stand() {
+        let head = "INVITE sip:a@b SIP/2.0\r\n";
+        for (line, byte, at) in [
+            ("A: b\nC: d\r\n", b'\n', 4),
+            ("A: b\rC: d\r\n", b'\r', 4),
+            ("A: \"b\r\"\r\n", b'\r', 5),
+            ("A: b\0\r\n", 0, 4),
+            ("A: \"\0\"\r\n", 0, 4),
+            ("A: \\\0\r\n", 0, 4),
+        ] {
+            let expected = Some(Reject::Control { byte, offset: head.len() + at });
+            assert_eq!(defect(&format!("{head}{line}\r\n")), expected, "{line:?}");
+        }
+        assert_eq!(defect(&format!("{head}A: \"\\\0\"\r\n\r\n")), None);
+    }
+
+    #[test]
+    fn lines_that_are_no_headers_are_refused() {
+        let head = "INVITE sip:a@b SIP/2.0\r\n";
+        for line in ["no colon\r\n", ": x\r\n", "a b: c\r\n", "a\r\n : b\r\n", " fold: x\r\n"] {
+            let expected = Some(Reject::HeaderLine { offset: head.len() });
+            assert_eq!(defect(&format!("{head}{line}\r\n")), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_without_empty_line_is_refused() {
+        assert_eq!(defect("INVITE sip:a@b SIP/2.0\r\nA: b\r\n"), Some(Reject::HeadUnfinished { offset: 30 }));
+        assert_eq!(defect("INVITE sip:a@b SIP/2.0\r\nA: b"), Some(Reject::HeadUnfinished { offset: 28 }));
+    }
+
+    #[test]
+    fn the_body_is_measured_by_content_length() {
+        let head = "INVITE sip:a@b SIP/2.0\r\n";
+        assert_eq!(parse(&format!("{head}l: 2\r\n\r\nbody")).body(), b"bo");
+        assert_eq!(parse(&format!("{head}\r\nbody")).body(), b"body");
+        let short = defect(&format!("{head}l: 5\r\n\r\nbody"));
+        assert_eq!(short, Some(Reject::Truncated { promised: 5, got: 4 }));
+        for value in ["4294967296", "99999999999999999999", "-1", "+4", "4x", "4, 4", "0x4", ""] {
+            let defect = defect(&format!("{head}l: {value}\r\n\r\nbody"));
+            assert!(matches!(defect, Some(Reject::Header { name: HeaderName::ContentLength, .. })), "{value}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_settings() {
+        let text = Bytes::from("INVITE sip:a@b SIP/2.0\r\nA: 1\r\nB: 2\r\n\r\nbody");
+        let parse = |limits: Limits| Message::parse(text.clone(), &limits).err();
+        assert_eq!(parse(Limits { headers: 1, ..Limits::default() }), Some(Reject::TooManyHeaders { limit: 1 }));
+        assert_eq!(parse(Limits { message_bytes: 41, ..Limits::default() }), Some(Reject::TooLarge { limit: 41 }));
+        assert_eq!(parse(Limits { head_bytes: 37, ..Limits::default() }), Some(Reject::TooLarge { limit: 37 }));
+        assert_eq!(parse(Limits::default()), None);
+    }
+
+    #[test]
+    fn another_version_is_answered_with_505() {
+        let message = parse("INVITE sip:a@b SIP/3.0\r\n\r\n");
+        assert!(matches!(message.verdict(), Verdict::Answer(Reject::Version { offset: 15 })));
+    }
+}

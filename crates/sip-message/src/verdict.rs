@@ -75,8 +75,8 @@ impl Message {
         }
         self.check_single()?;
         self.top_via()?;
-        self.from()?;
-        self.to()?;
+        self.check_tag(HeaderName::From)?;
+        self.check_tag(HeaderName::To)?;
         let cseq = self.cseq()?;
         if self.call_id().is_empty() {
             let offset = self.offset_of(HeaderName::CallId);
@@ -105,6 +105,16 @@ impl Message {
             return Err(Reject::Header { name: HeaderName::Via, offset: next.sent_by.start as usize });
         }
         Ok(())
+    }
+
+    /// The address of `From` or `To`, and that a tag has a value: one without could be matched to
+    /// no dialog, and could not be given one either.
+    fn check_tag(&self, name: HeaderName) -> Result<(), Reject> {
+        let address = self.address(name)?;
+        match address.params.find("tag") {
+            Some(None) => Err(Reject::Header { name, offset: address.params.span().start as usize }),
+            _ => Ok(()),
+        }
     }
 
     fn check_single(&self) -> Result<(), Reject> {
@@ -173,5 +183,110 @@ impl Message {
 
     fn offset_of(&self, name: HeaderName) -> usize {
         self.header(name).map_or(0, |header| header.value_span.start as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::Limits;
+
+    const LINES: [&str; 7] = [
+        "OPTIONS sip:b@example.com SIP/2.0",
+        "Via: SIP/2.0/UDP h;branch=z9hG4bK1",
+        "From: <sip:a@example.com>;tag=1",
+        "To: <sip:b@example.com>",
+        "Call-ID: c",
+        "CSeq: 1 OPTIONS",
+        "Max-Forwards: 70",
+    ];
+
+    fn verdict(lines: &[&str]) -> Verdict {
+        let text = format!("{}\r\n\r\n", lines.join("\r\n"));
+        Message::parse(Bytes::from(text), &Limits::default()).expect("a message").verdict()
+    }
+
+    /// The verdict of the sound request with `line` in place of, or after, the others.
+    fn with(line: &str, replaces: Option<usize>) -> Verdict {
+        let mut lines = LINES.to_vec();
+        match replaces {
+            Some(at) => lines[at] = line,
+            None => lines.push(line),
+        }
+        verdict(&lines)
+    }
+
+    #[test]
+    fn a_sound_request_is_accepted_without_max_forwards_too() {
+        assert_eq!(verdict(&LINES), Verdict::Accept);
+        assert_eq!(verdict(&LINES[..6]), Verdict::Accept);
+    }
+
+    #[test]
+    fn each_mandatory_header_is_missed() {
+        for (at, name) in [(1, "Via"), (2, "From"), (3, "To"), (4, "Call-ID"), (5, "CSeq")] {
+            let mut lines = LINES.to_vec();
+            lines.remove(at);
+            assert_eq!(verdict(&lines), Verdict::Answer(Reject::Missing(HeaderName::from_token(name.as_bytes()))));
+        }
+    }
+
+    #[test]
+    fn what_stands_once_may_not_stand_twice_not_even_equal_or_compact() {
+        for line in
+            ["f: <sip:a@example.com>;tag=1", "TO: <sip:b@example.com>", "i: c", "cseq: 1 OPTIONS", "Max-Forwards : 70"]
+        {
+            assert!(matches!(with(line, None), Verdict::Answer(Reject::Duplicate { .. })), "{line}");
+        }
+        for line in ["Content-Length: 0", "Content-Type: a/b", "Expires: 1"] {
+            let doubled = format!("{line}\r\n{line}");
+            assert!(matches!(with(&doubled, None), Verdict::Answer(Reject::Duplicate { .. })), "{line}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_form_or_range_are_answered_with_400() {
+        for (line, at) in [
+            ("CSeq: 2147483648 OPTIONS", 5),
+            ("CSeq: 1 INVITE", 5),
+            ("CSeq: 1", 5),
+            ("Max-Forwards: 256", 6),
+            ("Max-Forwards: -1", 6),
+            ("To: <sip:b@example.com>;tag", 3),
+            ("Call-ID:", 4),
+            ("OPTIONS sip:b@[::1 SIP/2.0", 0),
+            ("OPTIONS sip:b SIP/2.0 ", 0),
+        ] {
+            match with(line, Some(at)) {
+                Verdict::Answer(reject) => assert_eq!(reject.status(), Some(400), "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_ack_or_a_response_that_is_wrong_is_dropped() {
+        let ack = ["ACK sip:b@example.com SIP/2.0", LINES[1], LINES[2], LINES[3], LINES[4], "CSeq: 2 INVITE"];
+        assert!(matches!(verdict(&ack), Verdict::Drop(Reject::CSeqMethod { .. })));
+        let response = ["SIP/2.0 200 OK", LINES[1], LINES[2], LINES[3], LINES[4]];
+        assert_eq!(verdict(&response), Verdict::Drop(Reject::Missing(HeaderName::CSeq)));
+    }
+
+    #[test]
+    fn cancel_and_ack_are_taken_whatever_they_require() {
+        let lines = [
+            "CANCEL sip:b@example.com SIP/2.0",
+            LINES[1],
+            LINES[2],
+            LINES[3],
+            LINES[4],
+            "CSeq: 1 CANCEL",
+            "Require: x",
+        ];
+        let text = format!("{}\r\n\r\n", lines.join("\r\n"));
+        let message = Message::parse(Bytes::from(text), &Limits::default()).expect("a message");
+        assert_eq!(message.verdict_at(Element::Server(&[])), Verdict::Accept);
     }
 }

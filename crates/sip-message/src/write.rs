@@ -184,29 +184,168 @@ fn overlaps(left: Span, right: Span) -> bool {
 }
 
 /// Hands over the bytes of `range` with the sorted `events` that begin in it. An insertion at the
-/// border of head and body belongs to the head.
+/// border of head and body belongs to the body.
 fn splice(message: &Message, events: &[Event<'_>], range: Span, sink: &mut dyn FnMut(&[u8])) {
+    let is_body = range == message.body_span();
     let mut at = range.start;
     for event in events {
-        let is_insertion = event.span.is_empty();
-        let is_before = event.span.start < range.start
-            || (is_insertion && event.span.start == range.start && at == range.start && range.start != 0);
-        let is_behind = event.span.start > range.end || (!is_insertion && event.span.start == range.end);
-        if is_before {
-            at = at.max(event.span.end.min(range.end));
-            continue;
-        }
-        if is_behind {
+        let start = event.span.start;
+        if start > range.end || (start == range.end && !is_body) {
             break;
         }
-        if event.span.start > at {
-            sink(message.text(Span { start: at, end: event.span.start }));
-            at = event.span.start;
+        if start >= range.start {
+            if start > at {
+                sink(message.text(Span { start: at, end: start }));
+            }
+            if let Some(text) = event.text {
+                sink(text);
+            }
         }
-        if let Some(text) = event.text {
-            sink(text);
-        }
+        // A cut that began before the range may still reach into it.
         at = at.max(event.span.end.min(range.end));
     }
     sink(message.text(Span { start: at, end: range.end.max(at) }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    const HEAD: &str = "INVITE sip:b@c SIP/2.0\r\nVia: 1\r\nRoute: 2\r\nTo: 3\r\nl: 4\r\n\r\n";
+
+    fn message() -> Message {
+        Message::parse(Bytes::from(format!("{HEAD}body")), &Limits::default()).expect("a message")
+    }
+
+    fn check(edits: &[&Edits], expected: &str) {
+        let mut out = Vec::new();
+        write(&message(), edits, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    fn one(edit: impl FnOnce(&mut Edits, &Message), expected: &str) {
+        let mut edits = Edits::new();
+        edit(&mut edits, &message());
+        check(&[&edits], expected);
+    }
+
+    #[test]
+    fn without_edits_the_bytes_are_the_same() {
+        check(&[], &format!("{HEAD}body"));
+        check(&[&Edits::new()], &format!("{HEAD}body"));
+    }
+
+    #[test]
+    fn headers_are_placed_where_asked_in_call_order() {
+        one(
+            |edits, _| {
+                edits.append_header("Z: 1\r\n");
+                edits.append_header("Z: 2\r\n");
+                edits.prepend_header("A: 1\r\n");
+                edits.insert_before(HeaderName::To, "B: 1\r\n");
+                edits.insert_after(HeaderName::Via, "C: 1\r\n");
+            },
+            "INVITE sip:b@c SIP/2.0\r\nA: 1\r\nVia: 1\r\nC: 1\r\nRoute: 2\r\nB: 1\r\nTo: 3\r\nl: 4\r\nZ: 1\r\nZ: 2\r\n\r\nbody",
+        );
+    }
+
+    #[test]
+    fn the_last_request_uri_counts_across_lists() {
+        let (mut first, mut second) = (Edits::new(), Edits::new());
+        first.set_request_uri("sip:x");
+        second.set_request_uri("sip:long@example.com");
+        check(&[&first, &second], &format!("{HEAD}body").replace("sip:b@c", "sip:long@example.com"));
+    }
+
+    #[test]
+    fn a_removal_takes_the_replacement_and_insertion_inside_it() {
+        one(
+            |edits, message| {
+                let route = message.header(HeaderName::Route).expect("a Route");
+                edits.replace(route.value_span, "9");
+                edits.insert(route.value_span.start, "x");
+                edits.insert(route.field.start, "New: 1\r\n");
+                edits.remove_headers(message, HeaderName::Route);
+            },
+            "INVITE sip:b@c SIP/2.0\r\nVia: 1\r\nNew: 1\r\nTo: 3\r\nl: 4\r\n\r\nbody",
+        );
+    }
+
+    #[test]
+    fn of_overlapping_replacements_the_later_counts() {
+        one(
+            |edits, message| {
+                let to = message.header(HeaderName::To).expect("a To");
+                edits.replace(to.field, "To: first\r\n");
+                edits.replace(to.value_span, "second");
+            },
+            &format!("{HEAD}body").replace("To: 3", "To: second"),
+        );
+    }
+
+    #[test]
+    fn removals_that_overlap_take_their_union() {
+        one(
+            |edits, message| {
+                let (via, route) = (message.header(HeaderName::Via), message.header(HeaderName::Route));
+                let (via, route) = (via.expect("a Via").field, route.expect("a Route").field);
+                edits.remove(Span { start: via.start, end: route.start + 3 });
+                edits.remove(Span { start: via.start, end: route.end });
+                edits.remove(Span { start: 9_000, end: 9_001 });
+            },
+            "INVITE sip:b@c SIP/2.0\r\nTo: 3\r\nl: 4\r\n\r\nbody",
+        );
+    }
+
+    #[test]
+    fn a_new_body_sets_length_and_type() {
+        one(
+            |edits, _| edits.set_body(Some(Bytes::from("text/plain")), "hello, world"),
+            "INVITE sip:b@c SIP/2.0\r\nVia: 1\r\nRoute: 2\r\nTo: 3\r\nl: 12\r\nContent-Type: text/plain\r\n\r\nhello, world",
+        );
+    }
+
+    #[test]
+    fn an_edit_inside_the_body_corrects_the_length() {
+        one(
+            |edits, message| {
+                let body = message.body_span();
+                edits.replace(Span { start: body.start, end: body.start + 2 }, "BOBO");
+                edits.insert(body.end, "!");
+            },
+            &format!("{HEAD}BOBOdy!").replace("l: 4", "l: 7"),
+        );
+    }
+
+    #[test]
+    fn text_may_be_put_into_an_empty_body() {
+        let text = "BYE sip:b@c SIP/2.0\r\nl: 0\r\n\r\n";
+        let message = Message::parse(Bytes::from(text), &Limits::default()).expect("a message");
+        let mut edits = Edits::new();
+        edits.insert(message.body_span().start, "new");
+        let mut out = Vec::new();
+        write(&message, &[&edits], &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "BYE sip:b@c SIP/2.0\r\nl: 3\r\n\r\nnew");
+    }
+
+    #[test]
+    fn text_before_the_body_is_body() {
+        one(
+            |edits, message| edits.insert(message.body_span().start, "any"),
+            &format!("{HEAD}anybody").replace("l: 4", "l: 7"),
+        );
+    }
+
+    #[test]
+    fn a_length_is_added_where_it_was_removed_or_is_required() {
+        one(
+            |edits, message| {
+                edits.remove_headers(message, HeaderName::ContentLength);
+                edits.require_content_length();
+            },
+            "INVITE sip:b@c SIP/2.0\r\nVia: 1\r\nRoute: 2\r\nTo: 3\r\nContent-Length: 4\r\n\r\nbody",
+        );
+        one(|edits, _| edits.require_content_length(), &format!("{HEAD}body"));
+    }
 }
