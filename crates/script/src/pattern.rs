@@ -104,12 +104,10 @@ fn bracket(text: &str, out: &mut String) -> Result<usize, String> {
             out.push(']');
             return Ok(at + 1);
         }
-        if text[at..].starts_with("[:") {
-            if let Some(end) = text[at..].find(":]") {
-                out.push_str(&text[at..at + end + 2]);
-                at += end + 2;
-                continue;
-            }
+        if let Some(end) = text[at..].find(":]").filter(|_| text[at..].starts_with("[:")) {
+            out.push_str(&text[at..at + end + 2]);
+            at += end + 2;
+            continue;
         }
         // A backslash is itself in a POSIX bracket; but `\]`-free habits such as `[\.\-]` mean the character.
         if c == '\\' && text[at + 1..].starts_with(|next: char| next.is_ascii_punctuation() && next != ']') {

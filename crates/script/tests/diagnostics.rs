@@ -1,4 +1,5 @@
 //! Each script in `diagnostics/` is told what its `.expected` file says. `BLESS=1` writes these files.
+#![allow(clippy::disallowed_methods, reason = "golden files are read and written")]
 
 mod world;
 

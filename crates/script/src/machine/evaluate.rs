@@ -69,9 +69,11 @@ impl Scene<'_> {
             Text::Pieces(pieces) => {
                 // A single variable needs no buffer.
                 if let [TextPiece::Variable(variable)] = pieces.as_ref() {
-                    if let Value::Str(text) = self.read(variable) {
-                        return text;
-                    }
+                    let value = self.read(variable);
+                    return match value {
+                        Value::Str(text) => text,
+                        other => shown(&other),
+                    };
                 }
                 let mut out = Vec::with_capacity(64);
                 for piece in pieces {
@@ -141,6 +143,13 @@ impl Scene<'_> {
             }
         }
     }
+}
+
+/// What a format string shows for one value.
+fn shown(value: &Value) -> Bytes {
+    let mut out = Vec::new();
+    value.show(&mut out);
+    Bytes::from(out)
 }
 
 /// How long a string may grow by joining; a loop that doubles one must not eat the memory.

@@ -68,7 +68,20 @@ impl World {
     }
 
     pub(crate) fn with(text: &str, message: &str) -> World {
-        let configuration = configuration(text);
+        World::on(configuration(text), message)
+    }
+
+    pub(crate) fn of(configuration: Configuration) -> World {
+        World::on(configuration, INVITE)
+    }
+
+    /// Runs the main route and says what it told.
+    pub(crate) fn told(mut self) -> Vec<String> {
+        self.run();
+        self.server.told
+    }
+
+    fn on(configuration: Configuration, message: &str) -> World {
         let states = configuration.modules.iter().map(|_| Arc::new(()) as Arc<dyn State>).collect();
         let message = message.replace('\n', "\r\n");
         let message = Arc::new(Message::parse(Bytes::from(message), &Limits::default()).unwrap());
