@@ -10,6 +10,9 @@
 pub mod branch;
 pub mod digest;
 pub mod forward;
+pub mod loop_detection;
+pub mod redirect;
+pub mod registrar;
 pub mod resolve;
 pub mod response_context;
 pub mod transaction;
