@@ -15,5 +15,6 @@ pub mod redirect;
 pub mod registrar;
 pub mod resolve;
 pub mod response_context;
+pub mod routes;
 pub mod transaction;
 mod values;
