@@ -45,7 +45,7 @@ fn listen_takes_a_list_with_options() {
 #[test]
 fn definitions_stand_in_addresses() {
     let text =
-        "#!define IP 192.0.2.7\n#!define ALL udp:IP:5060\nlisten=ALL\nlisten=tcp:IP:5070\nrequest_route { exit; }";
+        "#!define IP \"192.0.2.7\"\n#!define ALL udp:IP:5060\nlisten=ALL\nlisten=tcp:IP:5070\nrequest_route { exit; }";
     let expected =
         [listen(Some(Transport::Udp), "192.0.2.7", Some(5060)), listen(Some(Transport::Tcp), "192.0.2.7", Some(5070))];
     assert_eq!(configuration(text).settings.listen, expected);

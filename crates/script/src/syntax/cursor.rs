@@ -159,7 +159,8 @@ impl<'a> Cursor<'a> {
 
 pub(super) fn is_address_part(token: &Token) -> bool {
     match token.kind {
-        Kind::Word | Kind::Number => true,
+        // Quoted where a definition is: `udp:IP:5060` with `#!define IP "192.0.2.1"`.
+        Kind::Word | Kind::Number | Kind::Text => true,
         Kind::Symbol => matches!(token.text.as_str(), "." | ":" | "-" | "[" | "*" | "/"),
         _ => false,
     }
