@@ -47,14 +47,14 @@ fn main() {
     });
 }
 
-/// Best of ten rounds, so that a busy machine does not count.
+/// Best of many short rounds, so that a busy machine does not count.
 fn measure(what: &str, mut work: impl FnMut()) {
-    const TURNS: u32 = 100_000;
+    const TURNS: u32 = 1_000;
     let round = |work: &mut dyn FnMut()| {
         let start = Instant::now();
         (0..TURNS).for_each(|_| work());
         start.elapsed().as_nanos() as f64 / f64::from(TURNS)
     };
-    let best = (0..10).map(|_| round(&mut work)).fold(f64::INFINITY, f64::min);
+    let best = (0..1_000).map(|_| round(&mut work)).fold(f64::INFINITY, f64::min);
     println!("{what:20} {best:7.0} ns");
 }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::{HeaderName, Message, Span};
 
-/// An ordered list of edits on one message. Nothing is applied before [`crate::write`], which
+/// An ordered list of edits on one message. Nothing is applied before [`crate::write()`], which
 /// says how edits that touch the same bytes combine.
 #[derive(Clone, Default, Debug)]
 pub struct Edits {

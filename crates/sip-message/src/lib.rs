@@ -2,7 +2,7 @@
 //!
 //! A received message stays the bytes that came. [`Message::parse`] finds where each header lies
 //! and decodes nothing; accessors decode what is asked for; [`Edits`] list what shall change, and
-//! [`write`] puts spans and edits together. No I/O, no clock, no panic on any input.
+//! [`write()`] puts spans and edits together. No I/O, no clock, no panic on any input.
 //!
 //! # What is refused and what is borne
 //!

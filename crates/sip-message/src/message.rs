@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::index::{HeaderField, Line, Scanner, content_length, leading_line_ends};
 use crate::{Header, HeaderName, Limits, Method, Reject, Span};
 
-/// One received message. Immutable: changes are [`crate::Edits`], applied by [`crate::write`].
+/// One received message. Immutable: changes are [`crate::Edits`], applied by [`crate::write()`].
 ///
 /// Parsing allocates once, for the index; the bytes are shared, not copied.
 #[derive(Clone)]

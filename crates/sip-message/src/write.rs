@@ -70,7 +70,7 @@ impl<'a> Plan<'a> {
         Plan { message, events, body }
     }
 
-    /// Drops the edits that others take away, by the rules of [`write`].
+    /// Drops the edits that others take away, by the rules of [`write()`].
     fn settle(&mut self) {
         let all = self.events.clone();
         let is_cut = |event: &Event<'_>| !event.span.is_empty();
