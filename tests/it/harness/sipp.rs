@@ -17,7 +17,7 @@ const CALL_SECONDS: &str = "20";
 /// Limit of the process around it.
 const PROCESS: Duration = Duration::from_secs(30);
 /// SIPp's exit code when it cannot bind its port.
-const CANNOT_BIND: i32 = 255;
+const CANNOT_BIND: i32 = 254;
 
 /// SIPp that starts calls.
 pub(crate) struct Caller {
@@ -155,15 +155,19 @@ fn require_success(process: &Process, scratch: &Scratch, code: Option<i32>) {
     }
 }
 
-/// Whether some process is bound to `port`, by the kernel's own table (proc(5), `/proc/net/udp`).
+/// Whether some process waits at `port`, by the kernel's own tables (proc(5), `/proc/net/udp`).
 fn is_bound(wire: Wire, port: u16) -> bool {
-    let table = match wire {
-        Wire::Udp4 => "udp",
-        Wire::Udp6 => "udp6",
-        Wire::Tcp4 | Wire::Tls4 | Wire::Ws4 | Wire::Wss4 => "tcp",
-        Wire::Tcp6 => "tcp6",
+    // A TCP socket must listen (state 0A): the port may also be one end of a connection.
+    let (table, state) = match wire {
+        Wire::Udp4 => ("udp", "07"),
+        Wire::Udp6 => ("udp6", "07"),
+        Wire::Tcp4 | Wire::Tls4 | Wire::Ws4 | Wire::Wss4 => ("tcp", "0A"),
+        Wire::Tcp6 => ("tcp6", "0A"),
     };
     let table = fs::read_to_string(format!("/proc/net/{table}")).expect("Linux has this table");
     let local = format!(":{port:04X}");
-    table.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|address| address.ends_with(&local))
+    table.lines().any(|line| {
+        let columns: Vec<&str> = line.split_whitespace().take(4).collect();
+        matches!(columns[..], [_, address, _, its] if its == state && address.ends_with(&local))
+    })
 }
