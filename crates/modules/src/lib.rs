@@ -6,8 +6,10 @@
 
 pub mod core;
 pub mod maxfwd;
+pub mod pv;
 pub mod sl;
 pub mod tm;
+pub mod xlog;
 
 mod log_level;
 mod rewrite;
@@ -23,7 +25,7 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 4] = [&core::MODULE, &maxfwd::MODULE, &sl::MODULE, &tm::MODULE];
+static CATALOG: [&Module; 6] = [&core::MODULE, &maxfwd::MODULE, &pv::MODULE, &sl::MODULE, &tm::MODULE, &xlog::MODULE];
 
 /// For modules that keep nothing between calls.
 fn no_state(_: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {

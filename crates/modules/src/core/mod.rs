@@ -9,6 +9,8 @@ mod trace;
 
 use module_api::Module;
 
+pub(crate) use forward::socket_named;
+
 /// The module that is always there.
 pub static MODULE: Module = Module {
     name: "core",

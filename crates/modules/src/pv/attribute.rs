@@ -1,0 +1,183 @@
+//! `$var`, `$avp`, `$shv`: values of the script's own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use module_api::{Call, Fault, Index, KeyRule, Routes, Selector, Setup, SetupError, State, Value, Variable};
+
+use super::header::nth;
+use super::plain;
+
+pub(super) const VAR: Variable = Variable {
+    name: "var",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "A variable of this run of the script; 0 until it is assigned, and again after $null.",
+    example: "$var(tries) = $var(tries) + 1;",
+    read: |call, selector| call.context.vars.first(selector.key()).cloned().unwrap_or(Value::Int(0)),
+    write: Some(|call, selector, value| {
+        let name = selector.key.cloned().unwrap_or_default();
+        match value {
+            Value::Null => call.context.vars.remove(&name),
+            value => call.context.vars.replace(name, value),
+        }
+        Ok(())
+    }),
+};
+
+pub(super) const AVP: Variable = Variable {
+    name: "avp",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "An attribute that follows the transaction. Assigning pushes on a stack, $(avp(x)[*]) replaces it, $null empties \
+          it; reading gives the newest value.",
+    example: "$avp(caller) = $fU;",
+    read: read_avp,
+    write: Some(write_avp),
+};
+
+pub(super) const SHARED: Variable = Variable {
+    name: "shv",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "A variable that all requests share, until the server ends; 0 until it is assigned.",
+    example: "$shv(maintenance) = 1;",
+    read: |call, selector| {
+        let shared = call.state::<Shared>().0.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.get(selector.key()).cloned().unwrap_or(Value::Int(0))
+    },
+    write: Some(|call, selector, value| {
+        let mut shared = call.state::<Shared>().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = selector.key.cloned().unwrap_or_default();
+        // A name may come from a message, so their number is bounded.
+        if shared.len() >= MAX_SHARED && !shared.contains_key(&name) {
+            return Err(Fault { code: -1, cause: "too many shared variables".into() });
+        }
+        match value {
+            Value::Null => shared.remove(&name),
+            value => shared.insert(name, value),
+        };
+        Ok(())
+    }),
+};
+
+pub(super) const NULL: Variable =
+    plain("null", "Undefined: nothing equals it but what is not defined.", "if ($avp(x) == $null) exit;", |_, _| {
+        Value::Null
+    });
+
+const MAX_SHARED: usize = 10_000;
+
+/// Values that all requests share.
+pub(super) struct Shared(Mutex<HashMap<Bytes, Value>>);
+
+pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
+    let mut shared = HashMap::new();
+    for line in setup.list("shvset") {
+        let (name, value) = first_value(&line).ok_or_else(|| SetupError::Setting {
+            name: "shvset",
+            cause: format!("`{}` is not NAME=s:TEXT or NAME=i:NUMBER", String::from_utf8_lossy(&line)),
+        })?;
+        shared.insert(name, value);
+    }
+    Ok(Arc::new(Shared(Mutex::new(shared))))
+}
+
+fn first_value(line: &Bytes) -> Option<(Bytes, Value)> {
+    let equals = line.iter().position(|byte| *byte == b'=')?;
+    let value = line.slice(equals + 1..);
+    let value = match value.get(..2)? {
+        b"s:" => Value::Str(value.slice(2..)),
+        b"i:" => Value::Int(std::str::from_utf8(&value[2..]).ok()?.parse().ok()?),
+        _ => return None,
+    };
+    Some((line.slice(..equals), value))
+}
+
+/// The stack's name; `s:` says what is so anyway.
+fn stack_name(selector: &Selector<'_>) -> Bytes {
+    let key = selector.key.cloned().unwrap_or_default();
+    if key.starts_with(b"s:") { key.slice(2..) } else { key }
+}
+
+fn read_avp(call: &mut Call<'_>, selector: &Selector<'_>) -> Value {
+    let name = stack_name(selector);
+    let avps = &call.context.avps;
+    match selector.index {
+        Index::Default => avps.first(&name).cloned().unwrap_or_default(),
+        Index::At(n) => {
+            let at = nth(avps.all(&name).count(), n);
+            at.and_then(|at| avps.all(&name).nth(at)).cloned().unwrap_or_default()
+        }
+        Index::All => {
+            let values: Vec<Bytes> = avps.all(&name).map(Value::to_bytes).collect();
+            if values.is_empty() { Value::Null } else { Value::Str(values.join(&b","[..]).into()) }
+        }
+    }
+}
+
+fn write_avp(call: &mut Call<'_>, selector: &Selector<'_>, value: Value) -> Result<(), Fault> {
+    let name = stack_name(selector);
+    let avps = &mut call.context.avps;
+    let is_done = match (selector.index, value) {
+        (Index::Default | Index::All, Value::Null) => {
+            avps.remove(&name);
+            true
+        }
+        (Index::Default, value) => avps.push(name, value),
+        (Index::All, value) => {
+            avps.replace(name, value);
+            true
+        }
+        (Index::At(n), value) => {
+            let at = nth(avps.all(&name).count(), n);
+            at.is_some_and(|at| avps.set_at(&name, at, value))
+        }
+    };
+    if is_done {
+        Ok(())
+    } else {
+        Err(Fault { code: -1, cause: "there is no such value, or there are too many".into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MODULE;
+    use crate::testing::{Bench, make, text};
+    use module_api::{Dialect, Setting, Value};
+
+    #[test]
+    fn a_variable_is_zero_until_it_is_assigned() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.read(&MODULE, "var", Some("x")), Value::Int(0));
+        bench.write(&MODULE, "var", Some("x"), text("a"));
+        assert_eq!(bench.read(&MODULE, "var", Some("x")), text("a"));
+        bench.write(&MODULE, "var", Some("x"), Value::Null);
+        assert_eq!(bench.read(&MODULE, "var", Some("x")), Value::Int(0));
+    }
+
+    #[test]
+    fn an_attribute_is_a_stack() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.read(&MODULE, "avp", Some("x")), Value::Null);
+        bench.write(&MODULE, "avp", Some("x"), Value::Int(1));
+        bench.write(&MODULE, "avp", Some("s:x"), Value::Int(2));
+        assert_eq!(bench.read(&MODULE, "avp", Some("x")), Value::Int(2));
+        bench.write(&MODULE, "avp", Some("x"), Value::Null);
+        assert_eq!(bench.read(&MODULE, "avp", Some("x")), Value::Null);
+    }
+
+    #[test]
+    fn shared_variables_can_have_a_first_value() {
+        let setting = |text: &str| Setting { name: "shvset".into(), value: crate::testing::text(text) };
+        let state = make(&MODULE, &[setting("a=i:7"), setting("b=s:x")], Dialect::Kamailio, &|_| None).unwrap();
+        let mut bench = Bench::with_state(crate::testing::INVITE, state);
+        assert_eq!(bench.read(&MODULE, "shv", Some("a")), Value::Int(7));
+        assert_eq!(bench.read(&MODULE, "shv", Some("b")), text("x"));
+        bench.write(&MODULE, "shv", Some("c"), Value::Int(1));
+        assert_eq!(bench.read(&MODULE, "shv", Some("c")), Value::Int(1));
+        assert!(make(&MODULE, &[setting("a")], Dialect::Kamailio, &|_| None).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! The message itself: start line, single-valued headers, body.
+
+use module_api::{Value, Variable};
+use sip_message::HeaderName;
+
+use super::{copied, plain, text};
+
+pub(super) const CALL_ID: Variable =
+    plain("ci", "The Call-ID.", "xlog(\"$ci\\n\");", |call, _| copied(Some(call.context.message.call_id())));
+pub(super) const CSEQ: Variable = plain("cs", "The number of CSeq.", "xlog(\"$cs\\n\");", |call, _| {
+    call.context.message.cseq().map_or(Value::Null, |cseq| Value::Int(cseq.number.into()))
+});
+pub(super) const CSEQ_BODY: Variable = plain("csb", "The value of CSeq.", "xlog(\"$csb\\n\");", |call, _| {
+    copied(call.context.message.value(HeaderName::CSeq))
+});
+pub(super) const METHOD: Variable =
+    plain("rm", "The method; of a reply the one of its CSeq.", "if ($rm == \"INVITE\") exit;", |call, _| {
+        copied(Some(call.context.message.method_text()))
+    });
+pub(super) const STATUS: Variable =
+    plain("rs", "The status code of a reply; undefined for a request.", "if ($rs == 183) exit;", |call, _| {
+        call.context.message.status().map_or(Value::Null, |code| Value::Int(code.into()))
+    });
+pub(super) const REASON: Variable = plain("rr", "The reason phrase of a reply.", "xlog(\"$rs $rr\\n\");", |call, _| {
+    let message = &call.context.message;
+    copied((!message.is_request()).then(|| message.reason()))
+});
+pub(super) const VERSION: Variable =
+    plain("rv", "The protocol version of the start line.", "xlog(\"$rv\\n\");", |_, _| Value::from_static("SIP/2.0"));
+pub(super) const USER_AGENT: Variable =
+    plain("ua", "The value of User-Agent.", "if ($ua =~ \"scanner\") drop;", |call, _| {
+        copied(call.context.message.value(HeaderName::UserAgent))
+    });
+pub(super) const CONTENT_TYPE: Variable = plain("cT", "The value of Content-Type.", "xlog(\"$cT\\n\");", |call, _| {
+    copied(call.context.message.value(HeaderName::ContentType))
+});
+pub(super) const CONTENT_LENGTH: Variable =
+    plain("cl", "The value of Content-Length.", "if ($cl > 0) exit;", |call, _| {
+        let length = call.context.message.content_length();
+        length.and_then(|length| i64::try_from(length).ok()).map_or(Value::Null, Value::Int)
+    });
+pub(super) const BODY: Variable =
+    plain("rb", "The body; undefined when there is none.", "xlog(\"$rb\\n\");", |call, _| {
+        let message = &call.context.message;
+        let span = message.body_span();
+        if span.is_empty() { Value::Null } else { Value::Str(message.slice(span)) }
+    });
+pub(super) const BODY_SIZE: Variable =
+    plain("bs", "The length of the body in bytes.", "if ($bs > 0) exit;", |call, _| {
+        Value::Int(call.context.message.body().len() as i64)
+    });
+pub(super) const BUFFER: Variable = plain("mb", "The whole message as it came.", "xlog(\"$mb\\n\");", |call, _| {
+    copied(Some(call.context.message.bytes()))
+});
+pub(super) const LENGTH: Variable =
+    plain("ml", "The length of the message in bytes.", "if ($ml > 4096) exit;", |call, _| {
+        Value::Int(call.context.message.bytes().len() as i64)
+    });
+pub(super) const TYPE: Variable = plain("mt", "1 for a request, 2 for a reply.", "if ($mt == 1) exit;", |call, _| {
+    Value::Int(if call.context.message.is_request() { 1 } else { 2 })
+});
+pub(super) const FLAGS: Variable =
+    plain("mf", "The message flags as a number.", "xlog(\"$mf\\n\");", |call, _| Value::Int(call.context.flags.into()));
+pub(super) const FLAGS_HEX: Variable =
+    plain("mF", "The message flags in hexadecimal.", "xlog(\"$mF\\n\");", |call, _| {
+        text(format!("{:08X}", call.context.flags))
+    });
+pub(super) const EXPIRES: Variable = Variable {
+    key: module_api::KeyRule::Required,
+    ..plain(
+        "expires",
+        "The shortest (min) or longest (max) time of all contacts, in seconds; undefined when none is given.",
+        "if ($expires(max) == 0) exit;",
+        |call, selector| {
+            let message = &call.context.message;
+            let contacts = message.contacts().filter_map(|contact| contact.ok()?.address()?.expires());
+            let all = contacts.chain(message.expires());
+            let chosen = if selector.key() == b"min" { all.min() } else { all.max() };
+            chosen.map_or(Value::Null, |seconds| Value::Int(seconds.into()))
+        },
+    )
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::MODULE;
+    use super::*;
+    use crate::testing::{Bench, text};
+
+    #[test]
+    fn a_request_shows_its_parts() {
+        let mut bench = Bench::invite();
+        let expected = [
+            ("ci", text("3848276298220188511@198.51.100.7")),
+            ("cs", Value::Int(1)),
+            ("rm", text("INVITE")),
+            ("rs", Value::Null),
+            ("rr", Value::Null),
+            ("ua", Value::Null),
+            ("cl", Value::Int(0)),
+            ("rb", Value::Null),
+            ("mt", Value::Int(1)),
+            ("mF", text("00000000")),
+        ];
+        for (name, value) in expected {
+            assert_eq!(bench.read(&MODULE, name, None), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reply_shows_its_status() {
+        let mut bench = Bench::reply("183 Session Progress");
+        assert_eq!(bench.read(&MODULE, "rs", None), Value::Int(183));
+        assert_eq!(bench.read(&MODULE, "rr", None), text("Session Progress"));
+        assert_eq!(bench.read(&MODULE, "mt", None), Value::Int(2));
+    }
+}
