@@ -26,7 +26,9 @@ const fn classes() -> [u8; 256] {
     }
     add(&mut table, b"-.!%*_+`'~", TOKEN);
     add(&mut table, b"-_.!~*'()", UNRESERVED);
-    add(&mut table, b"&=+$,;?/", USER);
+    // Deviates from section 25.1: `#` should be escaped in a user part, but phones dial `*43#` as
+    // it is, and nothing else could be meant.
+    add(&mut table, b"&=+$,;?/#", USER);
     add(&mut table, b"[]/:&+$", PARAMETER);
     add(&mut table, b"[]/?:+$", HEADER);
     table

@@ -109,8 +109,9 @@ fn shape(text: &[u8], start: usize, end: usize) -> Result<Shape, usize> {
     match memchr::memchr2(b'<', b'"', &text[start..end]).map(|at| start + at) {
         Some(open) if text[open] == b'<' => {
             let display = lex::trim(text, start, open);
-            // An unquoted display name is tokens and white space, nothing else.
-            let is_display = |&byte: &u8| lex::is_token_byte(byte) || lex::is_lws(byte);
+            // An unquoted display name is tokens and white space. Deviates from section 25.1: UTF-8
+            // is borne, since phones send names as people write them and nothing else is meant.
+            let is_display = |&byte: &u8| lex::is_token_byte(byte) || lex::is_lws(byte) || byte >= 0x80;
             match text[display.0..display.1].iter().position(|byte| !is_display(byte)) {
                 Some(at) => Err(display.0 + at),
                 None => bracketed(text, display, open, end),
@@ -205,6 +206,7 @@ mod tests {
             "sip:+12125551212@server.phone2net.com",
             ";tag=887s",
         );
+        check("Jürgen <sip:j@b>", "Jürgen", "sip:j@b", "");
         check("<sip:a@b;lr?x=y>", "", "sip:a@b;lr?x=y", "");
     }
 

@@ -446,6 +446,7 @@ mod tests {
             "isbn:2983792873",
             "sip:0.0.0.0",
             "sip:a@b.c.;transport=udp",
+            "sip:*43#@b",
         ] {
             let mut out = Vec::new();
             uri(text).write_to(&mut out);
