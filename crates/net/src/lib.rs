@@ -7,6 +7,8 @@
 
 pub mod mailbox;
 pub mod poll;
+pub mod stream;
+pub mod tls;
 pub mod udp;
 
 /// How a message travels.
