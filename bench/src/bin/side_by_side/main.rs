@@ -3,6 +3,7 @@
 //! Prints the tables and writes them to `bench/RESULTS.md`.
 #![forbid(unsafe_code)]
 
+mod plan;
 mod server;
 mod table;
 
@@ -11,43 +12,31 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bench::accounting;
-use bench::load::{self, Ends, Pace, Report, calls::Calls, pending::Pending, registers::Registers};
+use bench::load::{self, Pace, Report, calls::Calls, pending::Pending, registers::Registers};
 
+use plan::Plan;
 use server::{Server, Subject};
 use table::Table;
 
 fn main() -> anyhow::Result<()> {
-    let subjects: Vec<Subject> = SUBJECTS.into_iter().filter(|subject| is_there(*subject)).collect();
-    let mut tables = Vec::new();
-    tables.push(compare(&subjects, "Calls between 16 + 16 addresses", |server, run| call(server, PAIRS, run))?);
-    tables.push(compare(&subjects, "Calls between one address and one other", |server, run| call(server, 1, run))?);
-    tables.push(compare(&subjects, "REGISTER, refreshed, without authentication", register)?);
-    let servers: Vec<Subject> = subjects.into_iter().filter(|subject| *subject != Subject::Relay).collect();
-    tables.push(weigh(&servers)?);
-    let text = record(&tables);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("\nwritten to {}", path.display());
+    let mut plan = Plan::from_arguments(std::env::args().skip(1))?;
+    plan.subjects.retain(|subject| is_there(*subject));
+    let tables = [
+        compare(&plan, "Calls between 16 + 16 addresses", PAIRS, call)?,
+        compare(&plan, "Calls between one address and one other", 1, call)?,
+        compare(&plan, "REGISTER, refreshed, without authentication", PAIRS, register)?,
+        weigh(&plan)?,
+    ];
+    if plan.is_standard {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
+        std::fs::write(&path, record(&plan, &tables)).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("\nwritten to {}", path.display());
+    }
     Ok(())
 }
 
-/// What is measured, in the order of a round.
-const SUBJECTS: [Subject; 7] = [
-    Subject::Relay,
-    Subject::Kamailio(1),
-    Subject::Kamailio(2),
-    Subject::Kamailio(4),
-    Subject::Kamailio(8),
-    Subject::Ser(Some(1)),
-    Subject::Ser(None),
-];
-const ROUNDS: u32 = 5;
 const PAIRS: usize = 16;
 const USERS: usize = 1000;
-const CALLS_PER_SECOND: f64 = 2000.0;
-const CALLS: usize = 3000;
-const REGISTERS_PER_SECOND: f64 = 8000.0;
-const REGISTERS: usize = 8000;
 const STORED_CONTACTS: usize = 100_000;
 const PENDING_CALLS: usize = 20_000;
 /// How long a server may stay silent before what is open counts as failed.
@@ -67,16 +56,18 @@ struct Sample {
     report: Report,
 }
 
-type Measure = fn(&Server, u32) -> anyhow::Result<Sample>;
+type Measure = fn(&Server, &Plan, u32) -> anyhow::Result<Sample>;
 
 /// Rounds in which each server has its turn; all run from the first round to the last.
-fn compare(subjects: &[Subject], title: &str, measure: Measure) -> anyhow::Result<Table> {
-    let servers = subjects.iter().map(|subject| Server::start(*subject)).collect::<anyhow::Result<Vec<_>>>()?;
+fn compare(plan: &Plan, title: &str, pairs: usize, measure: Measure) -> anyhow::Result<Table> {
+    let subjects = &plan.subjects;
+    let servers = subjects.iter().map(|subject| Server::start(*subject, pairs)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut samples: Vec<Vec<Sample>> = servers.iter().map(|_| Vec::new()).collect();
-    for run in 1..=ROUNDS {
+    // One round more than asked for: the first fills what a server allocates once and is not counted.
+    for run in 1..=plan.rounds + 1 {
         for (server, samples) in servers.iter().zip(&mut samples) {
-            let sample = measure(server, run).with_context(|| server.subject.name())?;
-            samples.push(sample);
+            let sample = measure(server, plan, run).with_context(|| server.subject.name())?;
+            samples.extend((run > 1).then_some(sample));
         }
     }
     let heads = ["", "CPU us", "of rounds", "p50 us", "p99 us", "p99.9 us", "failed", "swapped", "of"];
@@ -88,37 +79,34 @@ fn compare(subjects: &[Subject], title: &str, measure: Measure) -> anyhow::Resul
     Ok(table)
 }
 
-fn call(server: &Server, pairs: usize, run: u32) -> anyhow::Result<Sample> {
-    let ends = server.open_ends(pairs)?;
-    fill_locations(server, &ends, USERS, run)?;
+fn call(server: &Server, plan: &Plan, run: u32) -> anyhow::Result<Sample> {
+    fill_locations(server, USERS, run)?;
     let mut calls = Calls::new(USERS, run);
-    let cpu_micros = charged(server, || drive(&ends, &mut calls, Pace::Rate(CALLS_PER_SECOND), CALLS))?;
-    Ok(Sample { cpu_micros: cpu_micros / CALLS as f64, report: calls.into_report() })
+    let cpu_micros = charged(server, || drive(server, &mut calls, Pace::Rate(plan.calls_per_second), plan.calls))?;
+    Ok(Sample { cpu_micros: cpu_micros / plan.calls as f64, report: calls.into_report() })
 }
 
-fn register(server: &Server, run: u32) -> anyhow::Result<Sample> {
-    let ends = server.open_ends(PAIRS)?;
+fn register(server: &Server, plan: &Plan, run: u32) -> anyhow::Result<Sample> {
     let mut registers = Registers::new(USERS, run);
-    let pace = Pace::Rate(REGISTERS_PER_SECOND);
-    let cpu_micros = charged(server, || drive(&ends, &mut registers, pace, REGISTERS))?;
-    Ok(Sample { cpu_micros: cpu_micros / REGISTERS as f64, report: registers.into_report() })
+    let pace = Pace::Rate(plan.registers_per_second);
+    let cpu_micros = charged(server, || drive(server, &mut registers, pace, plan.registers))?;
+    Ok(Sample { cpu_micros: cpu_micros / plan.registers as f64, report: registers.into_report() })
 }
 
 /// Memory of a fresh process for each stored contact and each call that rings.
-fn weigh(subjects: &[Subject]) -> anyhow::Result<Table> {
+fn weigh(plan: &Plan) -> anyhow::Result<Table> {
     let heads = ["", "idle MB", "KB per contact", "KB per transaction", "failed"];
     let mut table = Table::new("Memory", &heads);
-    for subject in subjects {
-        let server = Server::start(*subject)?;
-        let ends = server.open_ends(PAIRS)?;
+    for subject in plan.subjects.iter().filter(|subject| **subject != Subject::Relay) {
+        let server = Server::start(*subject, PAIRS)?;
         let idle = server.resident_bytes()?;
         // The first thousand users fill what a server allocates once.
-        fill_locations(&server, &ends, USERS, 1)?;
+        fill_locations(&server, USERS, 1)?;
         let before = server.resident_bytes()?;
-        fill_locations(&server, &ends, STORED_CONTACTS, 2)?;
+        fill_locations(&server, STORED_CONTACTS, 2)?;
         let filled = server.resident_bytes()?;
         let mut pending = Pending::new(STORED_CONTACTS, 1);
-        drive(&ends, &mut pending, Pace::Window(64), PENDING_CALLS)?;
+        drive(&server, &mut pending, Pace::Window(64), PENDING_CALLS)?;
         let ringing = server.resident_bytes()?;
         let kilobytes = |from: u64, to: u64, count: usize| (to as f64 - from as f64) / 1024.0 / count as f64;
         table.add(vec![
@@ -133,16 +121,16 @@ fn weigh(subjects: &[Subject]) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-fn fill_locations(server: &Server, ends: &Ends, users: usize, run: u32) -> anyhow::Result<()> {
+fn fill_locations(server: &Server, users: usize, run: u32) -> anyhow::Result<()> {
     let mut registers = Registers::new(users, run);
-    drive(ends, &mut registers, Pace::Window(64), users)?;
+    drive(server, &mut registers, Pace::Window(64), users)?;
     let failures = registers.into_report().failures();
     anyhow::ensure!(failures == 0, "{}: {failures} of {users} registrations failed", server.subject.name());
     Ok(())
 }
 
-fn drive(ends: &Ends, workload: &mut dyn load::Workload, pace: Pace, total: usize) -> anyhow::Result<()> {
-    Ok(load::drive(ends, workload, pace, total, PATIENCE)?)
+fn drive(server: &Server, workload: &mut dyn load::Workload, pace: Pace, total: usize) -> anyhow::Result<()> {
+    Ok(load::drive(&server.ends, workload, pace, total, PATIENCE)?)
 }
 
 fn charged(server: &Server, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
@@ -179,23 +167,26 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-fn record(tables: &[Table]) -> String {
+fn record(plan: &Plan, tables: &[Table]) -> String {
     let tables: Vec<String> = tables.iter().map(Table::to_markdown).collect();
+    let Plan { rounds, calls, calls_per_second, registers, registers_per_second, .. } = plan;
     format!(
         "# Side by side\n\n\
          Written by `make bench`, which repeats it. {processor}, {cores} cores, Linux {kernel}, loopback, \
          {kamailio}; every server runs `bench/scripts/bench.cfg` and keeps locations in memory.\n\n\
          - *CPU us*: processor time that the kernel charged to the server's processes and threads \
-         (`/proc/PID/task/TID/schedstat`, Kamailio's children included) for each call or REGISTER; median of {ROUNDS} \
+         (`/proc/PID/task/TID/schedstat`, Kamailio's children included) for each call or REGISTER; median of {rounds} \
          alternating rounds, and their range.\n\
          - A call is INVITE, 180 and 200 back to back, ACK, 50 ms of talk, BYE, 200: 6 datagrams in, 7 out. \
-         {CALLS} calls a round arrive at random moments, {CALLS_PER_SECOND} a second; {REGISTERS} REGISTERs at \
-         {REGISTERS_PER_SECOND} a second.\n\
+         {calls} calls a round arrive at random moments, {calls_per_second} a second; {registers} REGISTERs at \
+         {registers_per_second} a second.\n\
          - Latency: first request to the 180, or to the 200 of a REGISTER, through the server and back; the load \
          shares the cores with the server.\n\
          - *swapped*: calls whose 200 came out before their 180.\n\
          - Memory: growth of the proportional set size of all processes over {STORED_CONTACTS} contacts and over \
          {PENDING_CALLS} calls that ring.\n\
+         - Kamailio has 4 MB of socket buffer (`-b`) and its fastest allocator (`-x fm -X fm`); with its default \
+         one a call costs two to three times as much.\n\
          - The relay moves the same datagrams without reading them.\n\n{tables}",
         processor = accounting::processor_name(),
         cores = std::thread::available_parallelism().map_or(1, usize::from),
