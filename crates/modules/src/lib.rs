@@ -7,6 +7,7 @@
 pub mod core;
 pub mod maxfwd;
 pub mod pv;
+pub mod rr;
 pub mod sl;
 pub mod tm;
 pub mod xlog;
@@ -25,7 +26,8 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 6] = [&core::MODULE, &maxfwd::MODULE, &pv::MODULE, &sl::MODULE, &tm::MODULE, &xlog::MODULE];
+static CATALOG: [&Module; 7] =
+    [&core::MODULE, &maxfwd::MODULE, &pv::MODULE, &rr::MODULE, &sl::MODULE, &tm::MODULE, &xlog::MODULE];
 
 /// For modules that keep nothing between calls.
 fn no_state(_: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {

@@ -1,7 +1,8 @@
 //! Replies without state, and replies that take whatever way there is.
 
+use bytes::Bytes;
 use module_api::{
-    Call, Context, Function, Matched, Module, Outcome, Param, ParamKind, Parameter, Reply, Routes, SettingKind, Target,
+    Call, Context, Function, Matched, Module, Outcome, Param, ParamKind, Parameter, Reply, Routes, SettingKind,
 };
 
 use crate::tm::RelayFailure;
@@ -116,7 +117,7 @@ pub(crate) fn reply(call: &mut Call<'_>, code: u16, reason: &[u8], way: Way) -> 
     if !(100..700).contains(&code) {
         return Outcome::FALSE;
     }
-    let headers = if (300..400).contains(&code) { redirect_contacts(call.context) } else { Vec::new() };
+    let headers = if (300..400).contains(&code) { redirect_contacts(call.context) } else { Bytes::new() };
     let reply = Reply { code, reason, headers: &headers };
     let is_stateful = match way {
         Way::Stateless => false,
@@ -130,38 +131,22 @@ pub(crate) fn reply(call: &mut Call<'_>, code: u16, reason: &[u8], way: Way) -> 
     result.is_ok().into()
 }
 
-/// Contact lines of a redirection (RFC 3261 section 8.3): the Request-URI if it was changed, and
+/// The Contact line of a redirection (RFC 3261 section 8.3): the Request-URI if it was changed, and
 /// the targets that were added.
-fn redirect_contacts(context: &Context) -> Vec<u8> {
-    let mut lines = Vec::new();
+fn redirect_contacts(context: &Context) -> Bytes {
     // The URI that the caller tried must not be offered again: it would come back for ever (8.3).
     let is_changed = context.target.uri != context.message.request_uri();
     let first = is_changed.then_some(&context.target);
-    for target in first.into_iter().chain(&context.branches) {
-        push_contact(target, &mut lines);
-    }
-    lines
-}
-
-fn push_contact(target: &Target, lines: &mut Vec<u8>) {
-    if !crate::rewrite::is_clean(&target.uri) {
-        return;
-    }
-    lines.extend_from_slice(b"Contact: <");
-    lines.extend_from_slice(&target.uri);
-    lines.push(b'>');
-    if let Some(q) = target.q {
-        lines.extend_from_slice(format!(";q={}.{:03}", q / 1000, q % 1000).as_bytes());
-    }
-    lines.extend_from_slice(b"\r\n");
+    let targets: Vec<_> =
+        first.into_iter().chain(&context.branches).map(|target| (target.uri.clone(), target.q)).collect();
+    sip_proto::redirect::contact_header(&targets)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{Bench, INVITE, KEY};
-    use bytes::Bytes;
-    use module_api::RelayError;
+    use module_api::{RelayError, Target};
 
     fn check(bench: &mut Bench, function: &str, args: &[&str], code: i64, sent: &[&str]) {
         assert_eq!(bench.run(&MODULE, function, args), code, "{function}");
@@ -187,7 +172,7 @@ mod tests {
     fn a_redirection_offers_the_destination_set() {
         let mut bench = Bench::invite();
         bench.context.branches.push(Target { q: Some(500), ..Target::new(Bytes::from_static(b"sip:b@two")) });
-        let sent = ["stateless 302 Moved Contact: <sip:b@two>;q=0.500|"];
+        let sent = ["stateless 302 Moved Contact: <sip:b@two>;q=0.5|"];
         check(&mut bench, "sl_send_reply", &["302", "Moved"], 1, &sent);
 
         let mut bench = Bench::invite();

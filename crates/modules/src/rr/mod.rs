@@ -1,0 +1,76 @@
+//! Record-Route and loose routing (RFC 3261 sections 16.4, 16.6 and 16.12).
+
+mod record;
+mod route;
+
+use std::sync::Arc;
+
+use module_api::{KeyRule, Module, Parameter, Routes, SettingKind, Setup, SetupError, State, Value, Variable};
+
+/// Keeps the server in the path of a dialog, and routes along that path.
+pub static MODULE: Module = Module {
+    name: "rr",
+    doc: "Keeps the server in the path of a dialog, and routes along that path.",
+    parameters: &[
+        Parameter {
+            name: "enable_full_lr",
+            kind: SettingKind::Int,
+            default: "0",
+            doc: "1 writes ;lr=on in place of ;lr, for peers that drop parameters without a value.",
+        },
+        Parameter {
+            name: "append_fromtag",
+            kind: SettingKind::Int,
+            default: "1",
+            doc: "1 adds the From tag as ;ftag=, which is_direction() needs.",
+        },
+        ignored(
+            "enable_double_rr",
+            "1",
+            "Has no effect: two headers are written where transport or address family change, and never else (RFC 5658).",
+        ),
+        ignored("add_username", "0", "Has no effect: Record-Route names the server alone."),
+        ignored("force_send_socket", "0", "Has no effect: a double Record-Route always chooses the socket."),
+        ignored("ignore_user", "", "Has no effect."),
+        ignored("loose_route_mode", "0", "Has no effect."),
+    ],
+    functions: &[
+        record::RECORD_ROUTE,
+        record::RECORD_ROUTE_PARAMS,
+        crate::also("addRecordRoute", record::RECORD_ROUTE),
+        crate::also("record_route_strict", record::RECORD_ROUTE),
+        record::RECORD_ROUTE_PRESET,
+        record::ADD_PARAM,
+        record::REMOVE,
+        route::LOOSE_ROUTE,
+        crate::also("rewriteFromRoute", route::LOOSE_ROUTE),
+        route::CHECK_PARAM,
+        route::IS_DIRECTION,
+    ],
+    variables: &[Variable {
+        name: "route_uri",
+        key: KeyRule::None,
+        routes: Routes::ANY,
+        doc: "The URI of the first Route header as it came.",
+        example: "xlog(\"$route_uri\\n\");",
+        read: |call, _| {
+            let message = &call.context.message;
+            let first = message.routes().next().and_then(Result::ok);
+            first.map_or(Value::Null, |route| Value::Str(message.slice(route.uri_span)))
+        },
+        write: None,
+    }],
+    make: |setup: &mut Setup<'_>| -> Result<Arc<dyn State>, SetupError> {
+        Ok(Arc::new(Style { has_full_lr: setup.int("enable_full_lr") != 0, has_tag: setup.int("append_fromtag") != 0 }))
+    },
+};
+
+const fn ignored(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
+    Parameter { name, kind: SettingKind::Ignored, default, doc }
+}
+
+/// How Record-Route is written.
+struct Style {
+    has_full_lr: bool,
+    has_tag: bool,
+}
