@@ -164,3 +164,6 @@ pub enum Refused {
 const PONG: &[u8] = b"\r\n";
 /// The keep-alive itself.
 const PING: &[u8] = b"\r\n\r\n";
+
+#[cfg(test)]
+mod tests;

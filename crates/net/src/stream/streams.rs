@@ -33,10 +33,10 @@ pub(super) struct Inner {
     table: Mutex<Table>,
     next_id: AtomicU64,
     pub(super) tally: Tally,
-    /// Number of connections, or `None` once shutting down: ends the listeners.
+    /// False once shutting down: ends the listeners.
     running: watch::Sender<bool>,
     /// Told of each connection that is released.
-    released: watch::Sender<usize>,
+    pub(super) released: watch::Sender<usize>,
 }
 
 /// Counters that only grow.
