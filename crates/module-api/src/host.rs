@@ -129,8 +129,12 @@ pub enum RelayError {
     BadUri,
     /// No address is known for the target (RFC 3263).
     Unresolvable,
-    /// The message has travelled too far, or around in a loop.
+    /// It has come round in a loop (RFC 5393 section 4.2).
     Loop,
+    /// Max-Forwards is used up (RFC 3261 section 16.3 step 3).
+    TooManyHops,
+    /// More branches than Max-Breadth allows (RFC 5393 section 5.3.3).
+    TooBroad,
     /// The table of transactions is full.
     Full,
     /// A final reply went out before.
@@ -147,6 +151,8 @@ impl RelayError {
             RelayError::BadUri => (400, "Bad Request-URI"),
             RelayError::Unresolvable => (478, "Unresolvable Destination"),
             RelayError::Loop => (482, "Loop Detected"),
+            RelayError::TooManyHops => (483, "Too Many Hops"),
+            RelayError::TooBroad => (440, "Max-Breadth Exceeded"),
             RelayError::Full => (503, "Too Many Transactions"),
             RelayError::AlreadyAnswered => (500, "Already Answered"),
         }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -65,6 +66,12 @@ pub struct Setting {
     pub value: Value,
 }
 
+/// Runs a future to its end.
+pub type BlockOn = dyn Fn(Pin<Box<dyn Future<Output = ()> + '_>>);
+
+/// Starts a future that runs beside the server.
+pub type SpawnWork = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>);
+
 /// What a module has at hand when it starts.
 pub struct Setup<'a> {
     parameters: &'static [Parameter],
@@ -75,9 +82,9 @@ pub struct Setup<'a> {
     /// Where the server keeps its data.
     pub data_dir: &'a Path,
     /// Runs futures to their end during start, for modules that read a database first.
-    pub block_on: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + '_>>),
+    pub block_on: &'a BlockOn,
     /// Starts a future that runs beside the server until it ends.
-    pub spawn: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
+    pub spawn: &'a SpawnWork,
 }
 
 /// How [`Setup`] reaches the server, gathered for [`Setup::new`].
@@ -89,9 +96,9 @@ pub struct Binding<'a> {
     /// Where the server keeps its data.
     pub data_dir: &'a Path,
     /// See [`Setup::block_on`].
-    pub block_on: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + '_>>),
+    pub block_on: &'a BlockOn,
     /// See [`Setup::spawn`].
-    pub spawn: &'a dyn Fn(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>),
+    pub spawn: &'a SpawnWork,
 }
 
 impl<'a> Setup<'a> {

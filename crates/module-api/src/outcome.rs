@@ -26,6 +26,18 @@ impl Outcome {
     /// Plain false.
     pub const FALSE: Outcome = Outcome::Value(-1);
 
+    /// Waits for `work`, whose result `then` turns into the call's outcome.
+    pub fn wait<T, F>(work: impl Future<Output = T> + Send + 'static, then: F) -> Outcome
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Call<'_>, T) -> Outcome + Send + 'static,
+    {
+        Outcome::Wait(Wait(Box::pin(async move {
+            let result = work.await;
+            Box::new(move |call: &mut Call<'_>| then(call, result)) as Resume
+        })))
+    }
+
     /// Fails with code -1.
     pub fn fail(cause: impl Into<Cow<'static, str>>) -> Outcome {
         Outcome::Fail(Fault { code: -1, cause: cause.into() })
@@ -56,17 +68,3 @@ pub type Resume = Box<dyn FnOnce(&mut Call<'_>) -> Outcome + Send>;
 /// needs; the request itself stays parked and is handed to the [`Resume`] that the future yields.
 /// At the engine's deadline the future is dropped and the call fails with code -1.
 pub struct Wait(pub Pin<Box<dyn Future<Output = Resume> + Send>>);
-
-impl Wait {
-    /// A wait for `work`, whose result `then` turns into the call's outcome.
-    pub fn new<T, F>(work: impl Future<Output = T> + Send + 'static, then: F) -> Outcome
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Call<'_>, T) -> Outcome + Send + 'static,
-    {
-        Outcome::Wait(Wait(Box::pin(async move {
-            let result = work.await;
-            Box::new(move |call: &mut Call<'_>| then(call, result)) as Resume
-        })))
-    }
-}

@@ -371,7 +371,7 @@ static PROBE: Module = module(
             },
         ),
         function("wait", &[Param::required("text", ParamKind::Format)], Routes::ANY, |_| {
-            Wait::new(std::future::ready(7), |call: &mut Call<'_>, seven| {
+            Outcome::wait(std::future::ready(7), |call: &mut Call<'_>, seven| {
                 let text = format!("{} {seven}", String::from_utf8_lossy(&call.text(0)));
                 tell(call, text);
                 Outcome::Value(seven)
