@@ -1,2 +1,30 @@
-//! Workers: receive, match, run the script, send.
+//! Workers: receive, match, run the script, send; suspension and resumption; timers.
+//!
+//! [`Core`] is the deciding part of one worker and pure: messages, times and results of waits go in, messages
+//! and waits come out. [`Worker`] puts sockets and a clock around it. `docs/life-of-a-request.md` walks through both.
 #![forbid(unsafe_code)]
+
+mod branch;
+mod copy;
+mod core;
+mod host;
+mod outgoing;
+mod random;
+mod relay;
+mod reply;
+mod request;
+mod resolve;
+mod response;
+mod run;
+mod settings;
+mod table;
+mod timer;
+mod transaction;
+mod wait;
+mod wheel;
+
+pub use crate::core::{Core, Log, Names, Shared};
+pub use outgoing::{Outgoing, Sender, Way};
+pub use random::Key;
+pub use settings::{Alias, Identity, Settings, Statistics};
+pub use wait::{Finished, Spawn, Work};

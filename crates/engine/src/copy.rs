@@ -1,0 +1,252 @@
+//! Writing what leaves: copies of a request for each branch, and replies on their way upstream.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use module_api::{Arrival, Context, RelayError, Socket, SocketId, Target, TransactionKey};
+use sip_message::{Edits, HeaderName, Message, Transport};
+use sip_proto::forward::{self, OwnVia};
+use sip_proto::resolve::Hop;
+use sip_proto::routes::{self, RecordRouteOptions, Side};
+use sip_proto::{branch, loop_detection};
+
+use crate::core::Core;
+use crate::outgoing::{Outgoing, Way};
+use crate::resolve::Unplanned;
+use crate::transaction::{Branch, Transaction};
+use crate::wait::{Finished, Waiting};
+
+/// What a copy of a request is made from.
+struct Copy<'a> {
+    message: &'a Message,
+    arrival: &'a Arrival,
+    target: &'a Target,
+    record_route: Option<&'a Bytes>,
+    is_rport_forced: bool,
+    max_breadth: Option<u32>,
+}
+
+impl Core {
+    /// The request of a transaction as it leaves on one branch.
+    pub(crate) fn write_copy(
+        &self,
+        transaction: &Transaction,
+        branch: &Branch,
+        way: &Way,
+        via_branch: &[u8],
+    ) -> Result<Bytes, RelayError> {
+        let copy = Copy {
+            message: &transaction.request,
+            arrival: &transaction.arrival,
+            target: &branch.target,
+            record_route: transaction.left.record_route.as_ref(),
+            is_rport_forced: transaction.left.is_rport_forced,
+            max_breadth: branch.max_breadth,
+        };
+        self.write(&copy, branch.edits.as_deref(), way, via_branch)
+    }
+
+    /// The script's edits and the proxy's own, applied (RFC 3261 section 16.6).
+    fn write(
+        &self,
+        copy: &Copy<'_>,
+        script: Option<&Edits>,
+        way: &Way,
+        via_branch: &[u8],
+    ) -> Result<Bytes, RelayError> {
+        let mut edits = Edits::new();
+        forward::count_down(copy.message, &mut edits).map_err(|_| RelayError::TooManyHops)?;
+        if let Some(share) = copy.max_breadth {
+            loop_detection::set_max_breadth(copy.message, share, &mut edits);
+        }
+        if copy.target.uri != copy.message.request_uri() {
+            edits.set_request_uri(copy.target.uri.clone());
+        }
+        forward::mark_sender(copy.message, copy.arrival.source, copy.is_rport_forced, &mut edits);
+        if let Some(parameters) = copy.record_route {
+            self.record_route(copy, way, parameters, &mut edits);
+        }
+        if let Some(path) = &copy.target.path {
+            // The binding's Path becomes the route set (RFC 3327 section 5.2).
+            let line = [b"Route: ", path.as_ref(), b"\r\n"].concat();
+            edits.insert_before(HeaderName::Route, line);
+        }
+        let socket = self.socket(way.socket);
+        let (host, port) = sent_by(socket);
+        let via = OwnVia { transport: way.transport, host: &host, port, branch: via_branch, asks_rport: false };
+        forward::push_via(&via, &mut edits);
+        if way.transport.is_reliable() {
+            edits.require_content_length();
+        }
+        let mut out = Vec::with_capacity(copy.message.bytes().len() + 256);
+        match script {
+            Some(script) => sip_message::write(copy.message, &[script, &edits], &mut out),
+            None => sip_message::write(copy.message, &[&edits], &mut out),
+        }
+        Ok(out.into())
+    }
+
+    /// One Record-Route, or two when the request leaves over another transport or address family (RFC 5658).
+    fn record_route(&self, copy: &Copy<'_>, way: &Way, parameters: &Bytes, edits: &mut Edits) {
+        let (inbound, outbound) = (self.socket(copy.arrival.socket), self.socket(way.socket));
+        let (in_name, out_name) = (sent_by(inbound), sent_by(outbound));
+        let options = RecordRouteOptions {
+            params: parameters,
+            is_secure: is_secure(copy.message.request_uri()),
+            ..RecordRouteOptions::default()
+        };
+        let lines = routes::record_route(&side(inbound, &in_name), &side(outbound, &out_name), &options);
+        routes::push_record_route_lines(lines, copy.message, edits);
+    }
+
+    fn socket(&self, id: SocketId) -> &Socket {
+        &self.shared.identity.sockets[usize::from(id.0)]
+    }
+
+    /// The way to a hop: from the socket that was asked for, else from the one that the request came to
+    /// when it fits, else from the first of that transport and address family.
+    pub(crate) fn way_to(
+        &self,
+        hop: &Hop,
+        wanted: Option<SocketId>,
+        arrival: &Arrival,
+        connection: Option<u64>,
+    ) -> Option<Way> {
+        let sockets = &self.shared.identity.sockets;
+        let fits = |id: &SocketId| {
+            sockets.get(usize::from(id.0)).is_some_and(|socket| {
+                socket.transport == hop.transport && socket.address.is_ipv4() == hop.address.is_ipv4()
+            })
+        };
+        let all = (0..sockets.len() as u16).map(SocketId);
+        let socket = wanted.into_iter().chain([arrival.socket]).chain(all).find(fits)?;
+        Some(Way { socket, transport: hop.transport, peer: hop.address, connection, server_name: hop.host.clone() })
+    }
+
+    /// Forwards without a transaction (RFC 3261 section 16.11).
+    pub(crate) fn forward_stateless(&mut self, context: &mut Context, to: Option<&Bytes>) -> Result<(), RelayError> {
+        let mut target = context.target.clone();
+        if let Some(to) = to {
+            target.destination = Some(to.clone());
+        }
+        match self.plan(&target, None) {
+            Ok(mut hops) => self.send_stateless(context, &target, hops.pop().ok_or(RelayError::Unresolvable)?),
+            Err(Unplanned::Never(error)) => Err(error),
+            Err(Unplanned::Ask(questions)) => {
+                if self.waiting.is_full() {
+                    return Err(RelayError::Full);
+                }
+                let mut copy = Context::new(std::sync::Arc::clone(&context.message), context.arrival, context.kind);
+                copy.edits = context.edits.clone();
+                copy.target = target;
+                copy.record_route.clone_from(&context.record_route);
+                copy.is_rport_forced = context.is_rport_forced;
+                let id = self.waiting.enter(Waiting::Stateless(Box::new(copy)));
+                let answer = self.shared.names.ask(questions);
+                let work = Box::pin(async move {
+                    answer.await;
+                    Finished::Resolved
+                });
+                self.shared.spawn.spawn(self.number, id, work);
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on with [`Core::forward_stateless`] once the names are known.
+    pub(crate) fn forward_resolved(&mut self, context: &mut Context) {
+        // A request that cannot be forwarded statelessly is dropped: its sender repeats it or gives up.
+        let _ = self.forward_stateless(context, None);
+    }
+
+    fn send_stateless(&mut self, context: &Context, target: &Target, hop: Hop) -> Result<(), RelayError> {
+        let way =
+            self.way_to(&hop, target.socket, &context.arrival, target.connection).ok_or(RelayError::Unresolvable)?;
+        let identity = forward::stateless_identity(&context.message, self.shared.key.hasher());
+        let via_branch = branch::stateless(identity, self.loop_hash(&context.message));
+        let copy = Copy {
+            message: &context.message,
+            arrival: &context.arrival,
+            target,
+            record_route: context.record_route.as_ref(),
+            is_rport_forced: context.is_rport_forced,
+            max_breadth: None,
+        };
+        let bytes = self.write(&copy, Some(&context.edits), &way, &via_branch)?;
+        self.outbox.push(Outgoing { way, bytes, sender: None });
+        Ok(())
+    }
+
+    /// Tells a loop from a spiral: the same for copies that would be routed alike (RFC 5393 section 4.2.2).
+    pub(crate) fn loop_hash(&self, request: &Message) -> u64 {
+        loop_detection::loop_hash(request, self.shared.key.hasher())
+    }
+
+    /// Sends a reply of a branch upstream (RFC 3261 section 16.7 step 9).
+    pub(crate) fn forward_reply(&mut self, key: TransactionKey, reply: &Message, script: &Edits) {
+        let mut edits = Edits::new();
+        if !forward::pop_via(reply, &mut edits) {
+            return;
+        }
+        let is_stream = self.table.get(key).is_some_and(|transaction| transaction.arrival.transport.is_reliable());
+        let bytes = write_reply(reply, script, edits, is_stream);
+        self.send_upstream(key, reply.status().unwrap_or_default(), bytes);
+    }
+
+    /// Sends a reply of no transaction on by its next Via. Names are not looked up for it: a Via of a
+    /// request that passed here carries `received` unless it holds the very address (18.2.1).
+    pub(crate) fn forward_stray_reply(&mut self, context: &Context) {
+        let reply = &context.message;
+        let mut edits = Edits::new();
+        if !forward::pop_via(reply, &mut edits) {
+            self.shared.statistics.stray_replies.increment();
+            return;
+        }
+        let Some((transport, peer)) = next_via_address(reply) else { return };
+        let hop = Hop { address: peer, transport, host: None };
+        if let Some(way) = self.way_to(&hop, None, &context.arrival, None) {
+            let bytes = write_reply(reply, &context.edits, edits, transport.is_reliable());
+            self.send_reply_bytes(way, bytes);
+        }
+    }
+}
+
+fn write_reply(reply: &Message, script: &Edits, mut edits: Edits, is_stream: bool) -> Bytes {
+    if is_stream {
+        edits.require_content_length();
+    }
+    let mut out = Vec::with_capacity(reply.bytes().len() + 64);
+    sip_message::write(reply, &[script, &edits], &mut out);
+    out.into()
+}
+
+/// Where the second Via leads, when that is an address.
+fn next_via_address(reply: &Message) -> Option<(Transport, SocketAddr)> {
+    let via = reply.vias().nth(1)?.ok()?;
+    let target = forward::response_target(&via)?;
+    let transport = target.transport.unwrap_or(Transport::Udp);
+    let port = target.port.unwrap_or_else(|| transport.default_port());
+    Some((transport, SocketAddr::new(target.host.address()?, port)))
+}
+
+fn side<'a>(socket: &Socket, (host, port): &'a (Bytes, u16)) -> Side<'a> {
+    Side { host, port: *port, transport: socket.transport }
+}
+
+fn is_secure(uri: &[u8]) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
+/// Host and port of a socket as Via and Record-Route show them; IPv6 in brackets.
+fn sent_by(socket: &Socket) -> (Bytes, u16) {
+    match &socket.advertised {
+        Some((host, port)) => (host.clone(), *port),
+        None => {
+            let host = match socket.address {
+                SocketAddr::V4(address) => address.ip().to_string(),
+                SocketAddr::V6(address) => format!("[{}]", address.ip()),
+            };
+            (host.into(), socket.address.port())
+        }
+    }
+}

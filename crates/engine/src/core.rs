@@ -1,0 +1,177 @@
+//! The part of a worker that decides, without sockets or a clock of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use module_api::{Arrival, Level, TransactionKey};
+use script::BoundProgram;
+use sip_message::{Message, Reject};
+use sip_proto::resolve::{Known, Question, ResolveSettings};
+
+use crate::outgoing::{Outgoing, Sender};
+use crate::random::{Key, Random};
+use crate::settings::{Identity, Settings, Statistics};
+use crate::table::Table;
+use crate::wait::{Finished, Spawn, Waiting, WaitingRoom};
+use crate::wheel::Wheel;
+
+/// What all workers of a server share.
+pub struct Shared {
+    /// Settings.
+    pub settings: Settings,
+    /// Addresses and names.
+    pub identity: Identity,
+    /// Counters.
+    pub statistics: Statistics,
+    /// The script; a reload replaces it, requests in flight keep the one they began with.
+    pub program: ArcSwap<BoundProgram>,
+    /// What can be reached from here.
+    pub resolve: ResolveSettings,
+    /// What is known of names, and how to ask for more.
+    pub names: Arc<dyn Names>,
+    /// Runs what takes time.
+    pub spawn: Arc<dyn Spawn>,
+    /// Takes log lines.
+    pub log: Arc<dyn Log>,
+    /// Secret of this process.
+    pub key: Key,
+    /// How many workers have not stopped yet.
+    pub workers: AtomicUsize,
+    /// Set once the server shall take no new work (503) and finish what it has.
+    pub is_draining: AtomicBool,
+}
+
+impl Shared {
+    /// Which of `workers` workers owns the call with this Call-ID (decision 0001).
+    pub fn owner(&self, call_id: &[u8], workers: usize) -> usize {
+        if workers < 2 {
+            return 0;
+        }
+        (self.key.hash(&[b"owner", call_id]) % workers as u64) as usize
+    }
+}
+
+/// Names and addresses: what is known at once, and how to learn more.
+pub trait Names: Known + Send + Sync {
+    /// Looks `questions` up. When the future is done, [`Known::lookup`] answers each of them.
+    fn ask(&self, questions: Vec<Question>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Takes log lines, never blocking the caller.
+pub trait Log: Send + Sync {
+    /// Writes one line.
+    fn write(&self, level: Level, text: &[u8]);
+}
+
+/// The deciding part of one worker: what came in goes in here, what shall go out comes out.
+///
+/// Pure: it opens no socket and reads no clock. [`Core::begin_turn`] tells it the time; what it wants
+/// to send lies in [`Core::take_outbox`]; when it wants to be called again stands in [`Core::deadline`].
+pub struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) number: u16,
+    pub(crate) now: Instant,
+    pub(crate) unix_time: Duration,
+    pub(crate) table: Table,
+    pub(crate) wheel: Wheel,
+    pub(crate) waiting: WaitingRoom,
+    pub(crate) outbox: Vec<Outgoing>,
+    pub(crate) random: Random,
+    due: Vec<TransactionKey>,
+}
+
+impl Core {
+    /// The core of worker `number`, beginning at `now`.
+    pub fn new(number: u16, shared: Arc<Shared>, now: Instant) -> Core {
+        Core {
+            number,
+            now,
+            unix_time: Duration::ZERO,
+            table: Table::new(shared.settings.max_transactions),
+            wheel: Wheel::new(now),
+            waiting: WaitingRoom::new(shared.settings.max_parked),
+            outbox: Vec::new(),
+            random: Random::new(shared.key, number),
+            due: Vec::new(),
+            shared,
+        }
+    }
+
+    /// Sets the clocks. Time must not run backwards between calls.
+    pub fn begin_turn(&mut self, now: Instant, unix_time: Duration) {
+        self.now = now;
+        self.unix_time = unix_time;
+    }
+
+    /// Takes a message that has arrived whole.
+    pub fn on_message(&mut self, message: Arc<Message>, arrival: Arrival) {
+        if message.is_request() {
+            self.shared.statistics.requests.increment();
+            self.on_request(message, arrival);
+        } else {
+            self.shared.statistics.replies.increment();
+            self.on_reply(message, arrival);
+        }
+    }
+
+    /// Counts something that was no message. It gets no answer: what cannot be read has no Via to answer to.
+    pub fn on_garbage(&mut self, _why: &Reject) {
+        self.shared.statistics.malformed.increment();
+    }
+
+    /// Takes the result of a wait.
+    pub fn on_finished(&mut self, id: u64, finished: Finished) {
+        match self.waiting.leave(id) {
+            Some(Waiting::Script(parked)) => self.unpark(parked, finished),
+            Some(Waiting::Branch(sender)) => self.on_branch_resolved(sender, finished),
+            Some(Waiting::Stateless(mut context)) => self.forward_resolved(&mut context),
+            None => {}
+        }
+    }
+
+    /// Takes the news that a message of `sender` could not be sent (RFC 3261 section 17.1.4).
+    pub fn on_send_failed(&mut self, sender: Sender) {
+        self.shared.statistics.send_errors.increment();
+        self.on_transport_error(sender);
+    }
+
+    /// Does what is due.
+    pub fn on_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(self.now, &mut due);
+        for key in due.drain(..) {
+            self.on_timer(key);
+        }
+        self.due = due;
+    }
+
+    /// When [`Core::on_timers`] wants to be called, if nothing else happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.wheel.next_deadline()
+    }
+
+    /// Takes what shall be sent, in order.
+    pub fn take_outbox(&mut self) -> std::vec::Drain<'_, Outgoing> {
+        self.outbox.drain(..)
+    }
+
+    /// Whether something is still waiting for a reply of ours: what a drain waits for.
+    pub fn is_busy(&self) -> bool {
+        self.waiting.len() > 0 || self.table.has_unanswered()
+    }
+
+    /// How many transactions it holds.
+    pub fn transaction_count(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.is_draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn program(&self) -> Arc<BoundProgram> {
+        self.shared.program.load_full()
+    }
+}

@@ -1,0 +1,91 @@
+//! The server as the script's functions see it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use module_api::{
+    Context, Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
+    TransactionKey,
+};
+use sip_message::Transport;
+
+use crate::core::Core;
+use crate::transaction::Client;
+
+impl Host for Core {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.unix_time
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    fn sockets(&self) -> &[Socket] {
+        &self.shared.identity.sockets
+    }
+
+    fn is_myself(&self, host: &[u8], port: Option<u16>, transport: Option<Transport>) -> bool {
+        self.shared.identity.is_myself(host, port, transport)
+    }
+
+    fn reply_stateless(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+        self.send_stateless_reply(context, reply)
+    }
+
+    fn reply(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+        self.send_stateful_reply(context, reply)
+    }
+
+    fn forward(&mut self, context: &mut Context, to: Option<&Bytes>) -> Result<(), RelayError> {
+        self.forward_stateless(context, to)
+    }
+
+    fn matched(&mut self, context: &Context) -> Matched {
+        if context.message.is_request() {
+            return self.match_request(&context.message);
+        }
+        context.transaction.map_or(Matched::None, Matched::Reply)
+    }
+
+    fn new_transaction(&mut self, context: &mut Context) -> NewTransaction {
+        self.make_transaction(context)
+    }
+
+    fn relay(&mut self, context: &mut Context, options: &RelayOptions) -> Result<(), RelayError> {
+        self.relay_request(context, options)
+    }
+
+    fn standing(&self, context: &Context) -> Option<Standing> {
+        let transaction = self.table.get(context.transaction?)?;
+        let branch = transaction.branches.get(context.branch_index as usize);
+        let branch = branch.filter(|_| context.branch_index != 0).or(transaction.branches.last());
+        Some(Standing {
+            reply_code: transaction.status,
+            is_canceled: transaction.is_canceled,
+            branch_count: transaction.branches.len() as u16,
+            has_reply: branch.is_some_and(|branch| branch.reply.is_some()),
+            is_local: branch.is_some_and(|branch| branch.status >= 300 && branch.reply.is_none()),
+            is_timeout: branch.is_some_and(|branch| branch.status == 408 && matches!(branch.client, Client::Done)),
+            request: Some(std::sync::Arc::clone(&transaction.request)),
+            replies: transaction.branches.iter().map(|branch| branch.reply.clone()).collect(),
+        })
+    }
+
+    fn cancel_branches(&mut self, key: TransactionKey) {
+        self.cancel_pending(key);
+    }
+
+    fn release(&mut self, context: &mut Context) {
+        // The engine forgets a transaction by itself once the script is over and nothing is pending.
+        context.hooks = module_api::Hooks::default();
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        self.shared.log.write(level, text);
+    }
+}

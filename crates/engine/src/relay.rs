@@ -1,0 +1,221 @@
+//! Relaying a request statefully: targets become branches (RFC 3261 section 16.6).
+
+use module_api::{
+    Context, Matched, NewTransaction, RelayError, RelayOptions, Reply, RouteKind, Target, TransactionKey,
+};
+use sip_message::{HeaderName, Method};
+use sip_proto::loop_detection;
+
+use crate::core::Core;
+use crate::outgoing::Sender;
+use crate::resolve::Unplanned;
+use crate::transaction::Branch;
+
+impl Core {
+    pub(crate) fn relay_request(&mut self, context: &mut Context, options: &RelayOptions) -> Result<(), RelayError> {
+        match context.message.method() {
+            Method::Ack => self.forward_stateless(context, options.to.as_ref()),
+            Method::Cancel => {
+                self.relay_cancel(context);
+                Ok(())
+            }
+            _ => self.relay_new(context, options),
+        }
+    }
+
+    /// CANCEL: answered here, and each pending branch of its INVITE is cancelled (RFC 3261 section 16.10).
+    fn relay_cancel(&mut self, context: &mut Context) {
+        let request = std::sync::Arc::clone(&context.message);
+        match self.match_request(&request) {
+            Matched::Cancel(invite) => {
+                self.answer_cancel(context, 200, b"OK");
+                self.cancel_transaction(invite);
+            }
+            Matched::Retransmission(key) => self.repeat_reply(key),
+            // Section 16.10 would have a CANCEL without transaction forwarded statelessly; nothing here
+            // could have forwarded its INVITE statefully, so 481 tells the caller the truth (section 9.2).
+            _ => self.answer_cancel(context, 481, b"Call/Transaction Does Not Exist"),
+        }
+    }
+
+    fn relay_new(&mut self, context: &mut Context, options: &RelayOptions) -> Result<(), RelayError> {
+        let key = match self.make_transaction(context) {
+            NewTransaction::Created(key) => key,
+            NewTransaction::Retransmission | NewTransaction::Ack => return Ok(()),
+            NewTransaction::Full => return Err(RelayError::Full),
+        };
+        let Some(transaction) = self.table.get(key) else { return Err(RelayError::Full) };
+        if transaction.status >= 200 {
+            return Err(RelayError::AlreadyAnswered);
+        }
+        if transaction.branches.is_empty() {
+            if self.is_loop(&context.message, transaction.loop_hash) {
+                return Err(RelayError::Loop);
+            }
+            if self.refuses_extension(context) {
+                return Ok(());
+            }
+        }
+        let targets = take_targets(context);
+        if targets.is_empty() {
+            return Err(RelayError::NoBranches);
+        }
+        let result = self.add_branches(key, context, targets, options);
+        if let Some(transaction) = self.table.get_mut(key) {
+            transaction.keep_request_edits(context);
+        }
+        if result.is_ok() && !options.is_quiet {
+            self.send_trying(context);
+        }
+        result
+    }
+
+    /// 420 to a Proxy-Require that names anything: no extension is supported by the proxy itself
+    /// (RFC 3261 section 16.3 step 5). Returns whether the request is refused.
+    fn refuses_extension(&mut self, context: &mut Context) -> bool {
+        let Some(required) = context.message.header(HeaderName::ProxyRequire) else { return false };
+        let line = [b"Unsupported: ", required.value, b"\r\n"].concat();
+        let reply = Reply { code: 420, reason: b"Bad Extension", headers: &line };
+        self.send_stateful_reply(context, &reply).is_ok()
+    }
+
+    /// Adds a branch for each target. At least one must come about.
+    fn add_branches(
+        &mut self,
+        key: TransactionKey,
+        context: &mut Context,
+        targets: Vec<Target>,
+        options: &RelayOptions,
+    ) -> Result<(), RelayError> {
+        let mut first_error = None;
+        let mut made = 0;
+        let breadths = self.share_breadth(key, &context.message, targets.len())?;
+        for (target, breadth) in targets.into_iter().zip(breadths) {
+            match self.add_branch(key, context, Aim { target, breadth }, options) {
+                Ok(()) => made += 1,
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        context.hooks.branch = None;
+        match first_error {
+            Some(error) if made == 0 => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The share of Max-Breadth for each of `count` branches (RFC 5393 section 5.3.3).
+    ///
+    /// A single branch of a request that brought no limit passes without: its next hop assumes the
+    /// same default.
+    fn share_breadth(
+        &self,
+        key: TransactionKey,
+        request: &sip_message::Message,
+        count: usize,
+    ) -> Result<Vec<Option<u32>>, RelayError> {
+        if count == 1 && !request.has(HeaderName::MaxBreadth) {
+            return Ok(vec![None]);
+        }
+        let transaction = self.table.get(key).ok_or(RelayError::Full)?;
+        let pending =
+            transaction.responses.pending().filter_map(|branch| transaction.branches.get(usize::from(branch)));
+        let taken: u32 = pending.map(|branch| branch.max_breadth.unwrap_or(1)).sum();
+        let breadth = loop_detection::max_breadth(request).saturating_sub(taken);
+        let count = count as u32;
+        (0..count)
+            .map(|place| loop_detection::share(breadth, count, place).map(Some))
+            .collect::<Option<_>>()
+            .ok_or(RelayError::TooBroad)
+    }
+
+    /// Whether the request has come round with nothing changed (RFC 5393 section 4.2).
+    fn is_loop(&self, request: &sip_message::Message, hash: u64) -> bool {
+        loop_detection::is_loop(request, hash, |via| self.shared.identity.is_myself(via.host, via.port, via.transport))
+    }
+
+    fn add_branch(
+        &mut self,
+        key: TransactionKey,
+        context: &mut Context,
+        aim: Aim,
+        options: &RelayOptions,
+    ) -> Result<(), RelayError> {
+        let transaction = self.table.get(key).ok_or(RelayError::Full)?;
+        let number = transaction.branches.len() as u16;
+        if number >= self.shared.settings.max_branches {
+            return Err(RelayError::Full);
+        }
+        let (target, edits) = self.run_branch_route(context, aim.target, number)?;
+        let mut branch = Branch::new(target);
+        branch.max_breadth = aim.breadth;
+        branch.edits = (!edits.is_empty()).then(|| Box::new(edits));
+        if let Some(to) = &options.to {
+            branch.target.destination = Some(to.clone());
+        }
+        let questions = match self.plan(&branch.target, options.transport) {
+            Ok(hops) => {
+                branch.further = hops;
+                None
+            }
+            Err(Unplanned::Ask(questions)) => Some(questions),
+            Err(Unplanned::Never(error)) => return Err(error),
+        };
+        let transaction = self.table.get_mut(key).ok_or(RelayError::Full)?;
+        transaction.left.record_route.clone_from(&context.record_route);
+        transaction.left.timeouts = context.timeouts;
+        let number = transaction.responses.add_branch().ok_or(RelayError::AlreadyAnswered)?;
+        transaction.branches.push(branch);
+        let sender = Sender { transaction: key, branch: number };
+        match questions {
+            Some(questions) => self.ask_for_branch(sender, questions),
+            None => self.start_branch(sender)?,
+        }
+        Ok(())
+    }
+
+    /// Runs the branch route, which may change target and edits of this branch alone, or drop it.
+    fn run_branch_route(
+        &mut self,
+        context: &mut Context,
+        target: Target,
+        number: u16,
+    ) -> Result<(Target, sip_message::Edits), RelayError> {
+        let Some(route) = context.hooks.branch else { return Ok((target, context.edits.clone())) };
+        let program = self.program();
+        let kind = std::mem::replace(&mut context.kind, RouteKind::Branch);
+        let common_edits = context.edits.clone();
+        let common_target = std::mem::replace(&mut context.target, target);
+        context.branch_index = number;
+        let end = self.run_at_once(&program, route, context);
+        context.branch_index = 0;
+        context.kind = kind;
+        let edits = std::mem::replace(&mut context.edits, common_edits);
+        let target = std::mem::replace(&mut context.target, common_target);
+        if end.is_dropped { Err(RelayError::AllDropped) } else { Ok((target, edits)) }
+    }
+}
+
+/// A target and its share of Max-Breadth.
+struct Aim {
+    target: Target,
+    breadth: Option<u32>,
+}
+
+/// The targets of the next relay: the request's own, unless an earlier relay used it, and the appended ones.
+fn take_targets(context: &mut Context) -> Vec<Target> {
+    let mut targets = Vec::with_capacity(1 + context.branches.len());
+    if context.is_target_fresh {
+        targets.push(context.target.clone());
+    }
+    for branch in context.branches.drain(..) {
+        let is_twice = targets.iter().any(|target| {
+            target.uri == branch.uri && target.destination == branch.destination && target.path == branch.path
+        });
+        // `rewriteuri(X); append_branch();` names X twice and means it once.
+        if !is_twice {
+            targets.push(branch);
+        }
+    }
+    context.is_target_fresh = false;
+    targets
+}

@@ -1,0 +1,201 @@
+//! Replies made here, with and without a transaction.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use module_api::{Arrival, Context, NewTransaction, Reply, ReplyError, RouteKind, TransactionKey};
+use sip_message::{Builder, Message, Method};
+use sip_proto::forward;
+
+use crate::core::Core;
+use crate::outgoing::{Outgoing, Way};
+use crate::transaction::Server;
+
+impl Core {
+    /// Sends a reply without a transaction, or through the one that the message has.
+    pub(crate) fn send_stateless_reply(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+        if context.transaction.is_some() {
+            return self.send_stateful_reply(context, reply);
+        }
+        check_reply(context, reply)?;
+        if context.is_answered {
+            return Err(ReplyError::AlreadyAnswered);
+        }
+        let way = self
+            .way_upstream(&context.message, &context.arrival, context.is_rport_forced)
+            .ok_or(ReplyError::NoDestination)?;
+        let tag = self.stateless_tag(&context.message);
+        let bytes = self.build_reply(context, reply, tag);
+        self.send_reply_bytes(way, bytes);
+        context.is_answered = reply.code >= 200;
+        Ok(())
+    }
+
+    /// Sends a reply through the message's transaction.
+    pub(crate) fn send_stateful_reply(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+        check_reply(context, reply)?;
+        let key = context.transaction.ok_or(ReplyError::NoTransaction)?;
+        let transaction = self.table.get(key).ok_or(ReplyError::NoTransaction)?;
+        if transaction.status >= 200 {
+            return Err(ReplyError::AlreadyAnswered);
+        }
+        let bytes = self.build_reply(context, reply, transaction.tag);
+        self.send_upstream(key, reply.code, bytes);
+        if reply.code >= 200 {
+            context.is_answered = true;
+            // What the branches may still answer is of no use any more.
+            self.cancel_pending(key);
+        }
+        Ok(())
+    }
+
+    /// A reply that the engine itself makes for a transaction, as to a timeout.
+    pub(crate) fn reply_for(&mut self, key: TransactionKey, code: u16, reason: &[u8]) {
+        let Some(transaction) = self.table.get_mut(key) else { return };
+        if transaction.status >= 200 {
+            return;
+        }
+        let mut context = Context::new(Arc::clone(&transaction.request), transaction.arrival, RouteKind::Failure);
+        context.reply_headers.clone_from(&transaction.left.reply_headers);
+        let tag = transaction.tag;
+        let bytes = self.build_reply(&context, &Reply::new(code, reason), tag);
+        self.send_upstream(key, code, bytes);
+    }
+
+    /// 100 Trying for an INVITE that will take time (RFC 3261 section 17.2.1).
+    pub(crate) fn send_trying(&mut self, context: &mut Context) {
+        let Some(key) = context.transaction else { return };
+        let is_wanted = self.shared.settings.auto_trying && context.message.method() == Method::Invite;
+        if is_wanted && self.table.get(key).is_some_and(|transaction| transaction.status == 0) {
+            let reply = Reply::new(100, b"Trying");
+            let bytes = self.build_reply(context, &reply, 0);
+            self.send_upstream(key, 100, bytes);
+        }
+    }
+
+    /// Gives a reply to the server transaction and to the network.
+    pub(crate) fn send_upstream(&mut self, key: TransactionKey, code: u16, bytes: Bytes) {
+        let now = self.now;
+        let Some(transaction) = self.table.get_mut(key) else { return };
+        let may_go = match &mut transaction.server {
+            Server::Invite(machine) => machine.on_response_sent(code, bytes.clone(), now),
+            Server::NonInvite(machine) => machine.on_response_sent(code, bytes.clone(), now),
+        };
+        if !may_go {
+            return;
+        }
+        transaction.status = transaction.status.max(code);
+        if let Some(way) = transaction.upstream.clone() {
+            self.send_reply_bytes(way, bytes);
+        }
+    }
+
+    pub(crate) fn send_reply_bytes(&mut self, way: Way, bytes: Bytes) {
+        self.outbox.push(Outgoing { way, bytes, sender: None });
+    }
+
+    /// Where replies to `request` go (RFC 3261 section 18.2.2, RFC 3581).
+    pub(crate) fn way_upstream(&self, request: &Message, arrival: &Arrival, is_rport_forced: bool) -> Option<Way> {
+        let via = request.top_via().ok()?;
+        let peer = forward::response_address(&via, arrival.source, is_rport_forced || arrival.transport.is_reliable());
+        Some(Way {
+            socket: arrival.socket,
+            transport: arrival.transport,
+            peer,
+            connection: arrival.connection,
+            server_name: None,
+        })
+    }
+
+    fn build_reply(&self, context: &Context, reply: &Reply<'_>, tag: u64) -> Bytes {
+        let request = &context.message;
+        let reason = String::from_utf8_lossy(reply.reason);
+        let marked = request
+            .top_via()
+            .ok()
+            .and_then(|via| forward::marked_via(request, &via, context.arrival.source, context.is_rport_forced));
+        let mut builder = match marked {
+            Some(via) => Builder::response_via(request, reply.code, &reason, &via),
+            None => Builder::response(request, reply.code, &reason),
+        };
+        if reply.code > 100 {
+            builder.to_tag(tag_text(tag));
+        }
+        if let Some(contacts) = redirect_contacts(context, reply.code) {
+            builder.raw_line(contacts);
+        }
+        for lines in [context.reply_headers.as_slice(), reply.headers] {
+            if !lines.is_empty() {
+                builder.raw_line(lines);
+            }
+        }
+        if let Some(server) = &self.shared.settings.server_header {
+            builder.raw_line(server);
+        }
+        if let Some((kind, body)) = &context.reply_body {
+            builder.body(&String::from_utf8_lossy(kind), body.as_ref());
+        }
+        builder.finish()
+    }
+
+    /// The tag of replies without a transaction: a keyed hash, so that the ACK to one is recognised.
+    fn stateless_tag(&self, request: &Message) -> u64 {
+        let from_tag = request.from_tag().unwrap_or_default();
+        self.shared.key.hash(&[b"stateless", request.call_id(), from_tag])
+    }
+
+    /// Whether an ACK acknowledges a reply that was sent without a transaction: it is absorbed, since
+    /// nothing retransmits such a reply.
+    pub(crate) fn is_ack_to_stateless_reply(&self, request: &Message) -> bool {
+        request.method() == Method::Ack
+            && request.to_tag().is_some_and(|tag| tag == tag_text(self.stateless_tag(request)))
+    }
+
+    /// Creates the transaction of a CANCEL and answers it (RFC 3261 section 9.2).
+    pub(crate) fn answer_cancel(&mut self, context: &mut Context, code: u16, reason: &[u8]) {
+        if let NewTransaction::Created(_) = self.make_transaction(context) {
+            // It has just been made, so it has had no other answer.
+            let _ = self.send_stateful_reply(context, &Reply::new(code, reason));
+        }
+    }
+}
+
+fn check_reply(context: &Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
+    let request = context.request.as_ref().unwrap_or(&context.message);
+    if !request.is_request() || request.method() == Method::Ack {
+        return Err(ReplyError::NotARequest);
+    }
+    if !(100..700).contains(&reply.code) {
+        return Err(ReplyError::BadCode);
+    }
+    Ok(())
+}
+
+/// A redirection offers the targets that the script has gathered (RFC 3261 section 8.3).
+fn redirect_contacts(context: &Context, code: u16) -> Option<Bytes> {
+    if !(300..400).contains(&code) {
+        return None;
+    }
+    let own = (context.target.uri != context.message.request_uri()).then_some(&context.target);
+    let targets = own.into_iter().chain(&context.branches);
+    let contacts: Vec<_> = targets.map(|target| (target.uri.clone(), target.q)).collect();
+    (!contacts.is_empty()).then(|| sip_proto::redirect::contact_header(&contacts))
+}
+
+fn tag_text(tag: u64) -> [u8; 16] {
+    let mut text = [0; 16];
+    for (n, place) in text.iter_mut().enumerate() {
+        *place = b"0123456789abcdef"[(tag >> (60 - 4 * n)) as usize & 0xf];
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_sixteen_hexadecimal_digits() {
+        assert_eq!(&tag_text(0x0123_4567_89ab_cdef), b"0123456789abcdef");
+    }
+}

@@ -1,0 +1,128 @@
+//! Running routes, and parking the requests that wait.
+
+use std::sync::Arc;
+
+use module_api::{Context, Level, NewTransaction, Reply, RouteId, RouteKind, TransactionKey, Wait};
+use script::{BoundProgram, End, Progress, Run};
+use sip_message::Method;
+
+use crate::core::Core;
+use crate::outgoing::Sender;
+use crate::wait::{After, Finished, Parked, Waiting};
+
+impl Core {
+    /// Runs `route` on `context` until it ends or waits; `after` says what its end means.
+    pub(crate) fn run_route(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: Context, after: After) {
+        let mut parked = Parked { context, run: Run::start(program, route), after };
+        let progress = parked.run.step_until_done(&mut parked.context, self);
+        self.drive(parked, progress);
+    }
+
+    /// Runs `route` where nothing may wait, and says how it ended.
+    pub(crate) fn run_at_once(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: &mut Context) -> End {
+        let mut run = Run::start(program, route);
+        let mut progress = run.step_until_done(context, self);
+        loop {
+            match progress {
+                Progress::Done(end) => return end,
+                Progress::Wait(_) => {
+                    let text = format!("{} cannot wait; the call fails", context.kind.as_str());
+                    self.shared.log.write(Level::Error, text.as_bytes());
+                    progress = run.expire(context, self);
+                }
+            }
+        }
+    }
+
+    /// Goes on with a parked run whose wait is over.
+    pub(crate) fn unpark(&mut self, mut parked: Box<Parked>, finished: Finished) {
+        if let Some(key) = parked.context.transaction {
+            self.unhold(key);
+        }
+        let progress = match finished {
+            Finished::Resume(resume) => parked.run.resume(resume, &mut parked.context, self),
+            Finished::Resolved | Finished::Expired => parked.run.expire(&mut parked.context, self),
+        };
+        self.drive(*parked, progress);
+    }
+
+    fn drive(&mut self, parked: Parked, progress: Progress) {
+        match progress {
+            Progress::Done(end) => self.finish_run(parked, end),
+            Progress::Wait(wait) => self.park(parked, wait),
+        }
+    }
+
+    /// Parks a run. Its request gets a transaction, so that repetitions are absorbed meanwhile, and
+    /// an INVITE gets its 100 (RFC 3261 section 17.2.1).
+    fn park(&mut self, mut parked: Parked, wait: Wait) {
+        if self.waiting.is_full() {
+            self.shared.statistics.refused.increment();
+            self.refuse_overload(&mut parked.context);
+            let end = End { code: -1, is_dropped: true, stop: None };
+            return self.finish_run(parked, end);
+        }
+        if parked.after == After::Request && parked.context.transaction.is_none() {
+            match self.make_transaction(&mut parked.context) {
+                NewTransaction::Created(_) | NewTransaction::Ack => {}
+                NewTransaction::Retransmission => return,
+                NewTransaction::Full => return self.refuse_overload(&mut parked.context),
+            }
+            self.send_trying(&mut parked.context);
+        }
+        if let Some(key) = parked.context.transaction {
+            self.hold(key);
+        }
+        let id = self.waiting.enter(Waiting::Script(Box::new(parked)));
+        let work = Box::pin(async move { Finished::Resume(wait.0.await) });
+        self.shared.spawn.spawn(self.number, id, work);
+    }
+
+    fn finish_run(&mut self, mut parked: Parked, end: End) {
+        if end.code < 0 && parked.after == After::Request {
+            self.shared.statistics.script_errors.increment();
+        }
+        let Some(key) = parked.context.transaction else { return };
+        self.keep(key, &mut parked.context);
+        match parked.after {
+            After::Request => self.finish_request(key),
+            After::Failure(branches) => self.finish_failure(key, branches),
+            After::Reply(branch) => {
+                let sender = Sender { transaction: key, branch };
+                self.finish_reply_route(sender, parked.context, end.is_dropped);
+            }
+        }
+        self.settle(key);
+    }
+
+    /// The request route is over. What it neither relayed nor answered ends without a word, as a
+    /// request does that a script drops.
+    fn finish_request(&mut self, key: TransactionKey) {
+        let Some(transaction) = self.table.get(key) else { return };
+        let is_left_alone = transaction.branches.is_empty() && transaction.status < 200 && transaction.holds == 0;
+        if is_left_alone {
+            self.table.remove(key);
+        }
+    }
+
+    /// Starts the request route for a request.
+    pub(crate) fn route_request(&mut self, mut context: Context) {
+        debug_assert_eq!(context.kind, RouteKind::Request);
+        if self.is_draining() && context.message.method() != Method::Ack && context.message.to_tag().is_none() {
+            self.refuse_overload(&mut context);
+            return;
+        }
+        let program = self.program();
+        match program.main() {
+            Some(route) => self.run_route(&program, route, context, After::Request),
+            None => self.shared.log.write(Level::Error, b"the script has no request route"),
+        }
+    }
+
+    /// 503, without a transaction: cheaper than anything else that could be said.
+    fn refuse_overload(&mut self, context: &mut Context) {
+        let reply = Reply { code: 503, reason: b"Service Unavailable", headers: b"Retry-After: 5\r\n" };
+        // An ACK cannot be refused; nothing is lost by that.
+        let _ = module_api::Host::reply_stateless(self, context, &reply);
+    }
+}

@@ -1,0 +1,129 @@
+//! Messages over TCP, TLS and WebSocket, between connections and workers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use module_api::{Arrival, SocketId};
+use net::Protocol;
+use net::mailbox::Mailbox;
+use net::stream::{Connection, ConnectionId, Destination, Frame, Framer, Sink, Streams};
+use sip_message::{Limits, Message, Transport};
+
+use crate::core::Shared;
+use crate::outgoing::{Outgoing, Sender};
+use crate::worker::{Mail, Mailboxes};
+
+/// Takes what connections bring and gives it to the workers that own it.
+pub struct ToWorkers {
+    shared: Arc<Shared>,
+    mailboxes: Mailboxes,
+}
+
+impl ToWorkers {
+    /// A sink in front of all workers.
+    pub fn new(shared: Arc<Shared>, mailboxes: Mailboxes) -> ToWorkers {
+        ToWorkers { shared, mailboxes }
+    }
+
+    /// The listening socket that a connection belongs to: the one it came in on, else the first of its kind.
+    fn socket_of(&self, connection: &Connection) -> SocketId {
+        let sockets = &self.shared.identity.sockets;
+        let transport = transport_of(connection.protocol);
+        let same_kind = |address: &SocketAddr| address.is_ipv4() == connection.local.is_ipv4();
+        let exact = sockets
+            .iter()
+            .position(|socket| socket.transport == transport && socket.address == connection.local);
+        let found = exact.or_else(|| {
+            sockets.iter().position(|socket| socket.transport == transport && same_kind(&socket.address))
+        });
+        SocketId(found.unwrap_or_default() as u16)
+    }
+}
+
+impl Sink for ToWorkers {
+    fn new_framer(&self) -> Box<dyn Framer> {
+        Box::new(SipFramer(sip_message::Framer::new(self.shared.settings.limits.clone())))
+    }
+
+    fn on_message(&self, connection: &Arc<Connection>, bytes: Bytes) {
+        let message = match Message::parse(bytes, &self.shared.settings.limits) {
+            Ok(message) => Arc::new(message),
+            Err(_) => return self.shared.statistics.malformed.increment(),
+        };
+        let arrival = Arrival {
+            source: connection.peer,
+            local: connection.local,
+            transport: transport_of(connection.protocol),
+            socket: self.socket_of(connection),
+            connection: Some(connection.id.0),
+        };
+        let owner = self.shared.owner(message.call_id(), self.mailboxes.len());
+        if self.mailboxes[owner].send(Mail::Message(message, arrival)).is_err() {
+            self.shared.statistics.refused.increment();
+        }
+    }
+
+    fn on_send_failed(&self, _peer: SocketAddr, _protocol: Protocol, token: u64, _why: io::ErrorKind) {
+        // The token's top byte names the worker; see `send`.
+        let Some((worker, sender)) = Sender::from_token(token) else { return };
+        if let Some(mailbox) = self.mailboxes.get(worker) {
+            // A full mailbox loses the news; the transaction's timer finds out as well.
+            let _ = mailbox.send(Mail::SendFailed(sender));
+        }
+    }
+}
+
+/// Sends over a connection, opening one where none is open.
+pub(crate) fn send(streams: &Streams, worker: u16, mailbox: &Mailbox<Mail>, outgoing: Outgoing) {
+    let token = outgoing.sender.map_or(0, |sender| sender.to_token(worker));
+    let destination = Destination {
+        connection: outgoing.way.connection.map(ConnectionId),
+        peer: outgoing.way.peer,
+        protocol: protocol_of(outgoing.way.transport),
+        local: None,
+        server_name: outgoing.way.server_name.as_deref(),
+        token,
+    };
+    let is_refused = streams.send(destination, outgoing.bytes).is_err();
+    if let (true, Some(sender)) = (is_refused, outgoing.sender) {
+        // Back to ourselves, after this turn: the core is busy sending now.
+        let _ = mailbox.send(Mail::SendFailed(sender));
+    }
+}
+
+struct SipFramer(sip_message::Framer);
+
+impl Framer for SipFramer {
+    fn poll(&mut self, buffer: &[u8]) -> Frame {
+        match self.0.poll(buffer) {
+            sip_message::Frame::NeedMore => Frame::NeedMore,
+            sip_message::Frame::KeepAlive { len, ping: true } => Frame::Ping(len),
+            sip_message::Frame::KeepAlive { len, ping: false } => Frame::Skip(len),
+            sip_message::Frame::Message { len } => Frame::Message(len),
+            sip_message::Frame::Broken(_) => Frame::Broken,
+        }
+    }
+}
+
+fn transport_of(protocol: Protocol) -> Transport {
+    match protocol {
+        Protocol::Udp => Transport::Udp,
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Tls => Transport::Tls,
+        Protocol::Ws => Transport::Ws,
+        Protocol::Wss => Transport::Wss,
+    }
+}
+
+/// The protocol that carries a transport; SCTP has none here and its targets are never planned.
+fn protocol_of(transport: Transport) -> Protocol {
+    match transport {
+        Transport::Udp | Transport::Sctp => Protocol::Udp,
+        Transport::Tcp => Protocol::Tcp,
+        Transport::Tls => Protocol::Tls,
+        Transport::Ws => Protocol::Ws,
+        Transport::Wss => Protocol::Wss,
+    }
+}

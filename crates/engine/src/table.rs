@@ -1,0 +1,108 @@
+//! The transactions of one worker, found by number and by matching key.
+
+use hashbrown::HashTable;
+use module_api::TransactionKey;
+
+use crate::outgoing::Sender;
+use crate::transaction::Transaction;
+
+/// Owns the transactions of one worker.
+///
+/// Found by place when a reply or timer names them, and by hash of the matching key when a request
+/// comes (RFC 3261 section 17.2.3). No lock: a transaction belongs to one worker for life.
+pub(crate) struct Table {
+    entries: slab::Slab<Entry>,
+    /// Places by hash of the matching key.
+    index: HashTable<u32>,
+    generation: u32,
+    limit: usize,
+}
+
+struct Entry {
+    generation: u32,
+    hash: u64,
+    // Boxed so that the slab, which never shrinks, costs little per place.
+    transaction: Box<Transaction>,
+}
+
+impl Table {
+    pub(crate) fn new(limit: usize) -> Table {
+        Table { entries: slab::Slab::new(), index: HashTable::new(), generation: 0, limit }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= self.limit
+    }
+
+    /// Takes in a transaction whose matching key hashes to `hash`.
+    pub(crate) fn insert(&mut self, hash: u64, transaction: Box<Transaction>) -> TransactionKey {
+        // 24 bits, so that a key survives the trip through `Sender::to_token`.
+        self.generation = self.generation % 0xff_ffff + 1;
+        let slot = self.entries.insert(Entry { generation: self.generation, hash, transaction }) as u32;
+        let entries = &self.entries;
+        self.index.insert_unique(hash, slot, |slot| entries[*slot as usize].hash);
+        TransactionKey { slot, generation: self.generation }
+    }
+
+    /// The transaction with that matching key.
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(&Transaction) -> bool) -> Option<TransactionKey> {
+        let slot = self.index.find(hash, |slot| {
+            let entry = &self.entries[*slot as usize];
+            entry.hash == hash && is_it(&entry.transaction)
+        })?;
+        Some(TransactionKey { slot: *slot, generation: self.entries[*slot as usize].generation })
+    }
+
+    pub(crate) fn get(&self, key: TransactionKey) -> Option<&Transaction> {
+        let entry = self.entries.get(key.slot as usize)?;
+        (entry.generation == key.generation).then_some(&*entry.transaction)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: TransactionKey) -> Option<&mut Transaction> {
+        let entry = self.entries.get_mut(key.slot as usize)?;
+        (entry.generation == key.generation).then_some(&mut *entry.transaction)
+    }
+
+    /// Branches that wait at `peer` for a first reply.
+    pub(crate) fn waiting_for(&self, peer: std::net::SocketAddr) -> Vec<Sender> {
+        let mut found = Vec::new();
+        for (slot, entry) in &self.entries {
+            let transaction = TransactionKey { slot: slot as u32, generation: entry.generation };
+            for (number, branch) in entry.transaction.branches.iter().enumerate() {
+                if branch.status == 0 && branch.is_pending() && branch.way.as_ref().is_some_and(|way| way.peer == peer)
+                {
+                    found.push(Sender { transaction, branch: number as u16 });
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether some request has had no final reply yet.
+    pub(crate) fn has_unanswered(&self) -> bool {
+        self.entries.iter().any(|(_, entry)| entry.transaction.status < 200)
+    }
+
+    pub(crate) fn remove(&mut self, key: TransactionKey) {
+        if self.get(key).is_none() {
+            return;
+        }
+        let entry = self.entries.remove(key.slot as usize);
+        if let Ok(found) = self.index.find_entry(entry.hash, |slot| *slot == key.slot) {
+            found.remove();
+        }
+        self.give_memory_back();
+    }
+
+    /// After a peak the index and the slab's tail go back to the system.
+    fn give_memory_back(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > 4096 {
+            self.entries = slab::Slab::new();
+            self.index = HashTable::new();
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A proxied request: its server transaction, its branches, and what the script left for later.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use module_api::{Arrival, Attributes, Context, Hooks, RouteKind, Target};
+use script::BoundProgram;
+use sip_message::{Edits, Message};
+use sip_proto::resolve::Hop;
+use sip_proto::response_context::{ResponseContext, TimerC};
+use sip_proto::transaction::{InviteClient, InviteServer, NonInviteClient, NonInviteServer, key};
+
+use crate::outgoing::Way;
+
+/// A request that this server answers for (RFC 3261 section 16).
+pub(crate) struct Transaction {
+    pub(crate) request: Arc<Message>,
+    pub(crate) arrival: Arrival,
+    pub(crate) key: key::Key,
+    /// Where replies go; none when the Via names no place.
+    pub(crate) upstream: Option<Way>,
+    pub(crate) server: Server,
+    pub(crate) responses: ResponseContext,
+    pub(crate) branches: Vec<Branch>,
+    pub(crate) left: Left,
+    /// The highest status sent upstream; 0 for none.
+    pub(crate) status: u16,
+    /// Tag of replies made here.
+    pub(crate) tag: u64,
+    pub(crate) is_canceled: bool,
+    /// Tells a loop from a spiral (RFC 5393 section 4.2).
+    pub(crate) loop_hash: u64,
+    /// Whether a script run or a lookup still holds it, so that its end must wait.
+    pub(crate) holds: u16,
+    /// When the wheel wakes it.
+    pub(crate) wake: Option<Instant>,
+    /// The program under which it began; a reload does not change it.
+    pub(crate) program: Arc<BoundProgram>,
+}
+
+/// What the script left for the later life of the transaction.
+#[derive(Default)]
+pub(crate) struct Left {
+    pub(crate) edits: Edits,
+    pub(crate) target: Target,
+    pub(crate) flags: u32,
+    pub(crate) avps: Attributes,
+    pub(crate) hooks: Hooks,
+    pub(crate) record_route: Option<Bytes>,
+    pub(crate) timeouts: (Option<Duration>, Option<Duration>),
+    pub(crate) reply_headers: Vec<u8>,
+    pub(crate) is_rport_forced: bool,
+}
+
+/// The server transaction (RFC 3261 section 17.2).
+pub(crate) enum Server {
+    Invite(InviteServer),
+    NonInvite(NonInviteServer),
+}
+
+/// One copy of the request on its way to one target.
+pub(crate) struct Branch {
+    pub(crate) target: Target,
+    /// The script's edits of this copy, to write it again for another hop.
+    pub(crate) edits: Option<Box<Edits>>,
+    pub(crate) client: Client,
+    pub(crate) way: Option<Way>,
+    /// Hops to try when this one fails (RFC 3263 section 4.3), best last.
+    pub(crate) further: Vec<Hop>,
+    /// The request as sent: for retransmission, ACK and CANCEL.
+    pub(crate) sent: Bytes,
+    pub(crate) via_branch: Bytes,
+    /// The latest reply.
+    pub(crate) reply: Option<Arc<Message>>,
+    pub(crate) status: u16,
+    pub(crate) cancel: Cancel,
+    /// Of an INVITE (RFC 3261 section 16.6 step 11).
+    pub(crate) timer_c: Option<TimerC>,
+    /// Its share of Max-Breadth (RFC 5393 section 5.3), where the copy shall say one.
+    pub(crate) max_breadth: Option<u32>,
+    /// Whether it has been decided that this request, though large, goes over UDP or TCP.
+    pub(crate) is_mtu_settled: bool,
+}
+
+/// The client transaction of a branch (RFC 3261 section 17.1).
+pub(crate) enum Client {
+    /// Its next hop is not known yet.
+    Resolving,
+    Invite(InviteClient),
+    NonInvite(NonInviteClient),
+    /// It is over.
+    Done,
+}
+
+/// Whether and how far a branch is being cancelled (RFC 3261 section 9.1).
+pub(crate) enum Cancel {
+    No,
+    /// As soon as a provisional reply shows that the peer knows the request.
+    Wanted,
+    /// The CANCEL is a transaction of its own.
+    Sent(NonInviteClient, Bytes),
+    /// It has been answered, or nobody answers.
+    Over,
+}
+
+impl Transaction {
+    pub(crate) fn is_invite(&self) -> bool {
+        matches!(self.server, Server::Invite(_))
+    }
+
+    /// Keeps what `context` holds for failure and reply routes.
+    pub(crate) fn keep(&mut self, context: &mut Context) {
+        let left = &mut self.left;
+        left.flags = context.flags;
+        left.avps = std::mem::take(&mut context.avps);
+        left.hooks = context.hooks;
+        left.timeouts = context.timeouts;
+        left.record_route.clone_from(&context.record_route);
+        left.is_rport_forced = context.is_rport_forced;
+        if left.reply_headers != context.reply_headers {
+            left.reply_headers.clone_from(&context.reply_headers);
+        }
+    }
+
+    /// Keeps the edits and the target that a failure route starts from.
+    pub(crate) fn keep_request_edits(&mut self, context: &Context) {
+        if !context.edits.is_empty() {
+            self.left.edits.clone_from(&context.edits);
+        }
+        if self.left.hooks.failure.is_some() {
+            self.left.target = context.target.clone();
+        }
+    }
+
+    /// Lends flags and attributes to `context` while a route of this transaction runs; [`Transaction::keep`] takes them back.
+    pub(crate) fn lend(&mut self, context: &mut Context) {
+        let left = &mut self.left;
+        context.flags = left.flags;
+        context.avps = std::mem::take(&mut left.avps);
+        context.hooks = left.hooks;
+        context.timeouts = left.timeouts;
+        context.record_route.clone_from(&left.record_route);
+        context.is_rport_forced = left.is_rport_forced;
+        context.reply_headers.clone_from(&left.reply_headers);
+        if context.kind == RouteKind::Failure {
+            context.edits = left.edits.clone();
+            context.target = left.target.clone();
+            context.is_target_fresh = false;
+        }
+    }
+
+    /// The earliest moment at which something is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let branches = self.branches.iter().filter_map(Branch::deadline);
+        branches.chain(self.server.deadline()).min()
+    }
+
+    /// Whether nothing can happen to it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.holds == 0 && self.server.is_terminated() && self.branches.iter().all(Branch::is_over)
+    }
+}
+
+impl Server {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Server::Invite(machine) => machine.deadline(),
+            Server::NonInvite(machine) => machine.deadline(),
+        }
+    }
+
+    pub(crate) fn is_terminated(&self) -> bool {
+        match self {
+            Server::Invite(machine) => machine.is_terminated(),
+            Server::NonInvite(machine) => machine.is_terminated(),
+        }
+    }
+}
+
+impl Branch {
+    /// A branch to `target` whose hops are not known yet.
+    pub(crate) fn new(target: Target) -> Branch {
+        Branch {
+            target,
+            edits: None,
+            client: Client::Resolving,
+            way: None,
+            further: Vec::new(),
+            sent: Bytes::new(),
+            via_branch: Bytes::new(),
+            reply: None,
+            status: 0,
+            cancel: Cancel::No,
+            timer_c: None,
+            max_breadth: None,
+            is_mtu_settled: false,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let client = match &self.client {
+            Client::Invite(machine) => machine.deadline(),
+            Client::NonInvite(machine) => machine.deadline(),
+            Client::Resolving | Client::Done => None,
+        };
+        let cancel = match &self.cancel {
+            Cancel::Sent(machine, _) => machine.deadline(),
+            Cancel::No | Cancel::Wanted | Cancel::Over => None,
+        };
+        let timer_c = self.timer_c.as_ref().and_then(TimerC::deadline);
+        [client, cancel, timer_c].into_iter().flatten().min()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.client, Client::Done) && !matches!(self.cancel, Cancel::Sent(..))
+    }
+
+    /// Whether a final reply is still to come.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.status < 200 && !matches!(self.client, Client::Done)
+    }
+
+    /// Gives back what only a pending branch needs.
+    pub(crate) fn settle(&mut self) {
+        self.edits = None;
+        self.further = Vec::new();
+        self.timer_c = None;
+    }
+}
