@@ -1,2 +1,16 @@
-//! Simulated network for tests.
+//! A server in a simulated network, with a virtual clock, for tests.
+//!
+//! [`Network`] holds the deciding part of one worker ([`engine::Core`]) and peers that are nothing but
+//! addresses. A test sends text from a peer, lets time pass, and looks at what arrived where. There are no
+//! sockets, no threads and no sleeps; loss, delay and reordering follow from a seed, so that a failure
+//! repeats exactly.
 #![forbid(unsafe_code)]
+
+mod names;
+mod network;
+mod script;
+mod work;
+
+pub use names::StaticNames;
+pub use network::{Arrived, Network, SERVER, Weather};
+pub use script::{ScriptFailure, compile};

@@ -1,0 +1,274 @@
+//! The simulated network and the server in it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use engine::{Alias, Core, Identity, Key, Log, Outgoing, Settings, Shared, Statistics};
+use module_api::{Arrival, Level, Socket, SocketId};
+use sip_message::{Message, Transport};
+
+use crate::names::StaticNames;
+use crate::script::compile;
+use crate::work::Workshop;
+
+/// What the network does to datagrams. Everything follows from the seed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Weather {
+    /// How many of a thousand datagrams are lost.
+    pub loss_per_mille: u32,
+    /// How many of a thousand arrive twice.
+    pub twice_per_mille: u32,
+    /// The longest delay; each datagram draws its own, so that they overtake each other.
+    pub delay: Duration,
+    /// Where the dice start.
+    pub seed: u64,
+}
+
+/// A message that arrived at a peer.
+#[derive(Debug, Clone)]
+pub struct Arrived {
+    /// When, since the beginning.
+    pub at: Duration,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl Arrived {
+    /// The message as text, for looking at.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// Its first line.
+    pub fn start_line(&self) -> String {
+        self.text().lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// A server and its peers.
+pub struct Network {
+    core: Core,
+    shared: Arc<Shared>,
+    work: Arc<Workshop>,
+    begin: Instant,
+    now: Duration,
+    weather: Weather,
+    dice: u64,
+    sequence: u64,
+    flights: BinaryHeap<Reverse<Flight>>,
+    inboxes: BTreeMap<SocketAddr, Vec<Arrived>>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    lands: Duration,
+    sequence: u64,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Bytes,
+}
+
+/// The address at which the server listens over UDP.
+pub const SERVER: &str = "192.0.2.1:5060";
+/// The wall clock at the beginning: 2026-01-01 00:00 UTC.
+const BEGIN_UNIX: Duration = Duration::from_secs(1_767_225_600);
+
+impl Network {
+    /// A server that runs `script`, on [`SERVER`] and its IPv6 twin, for the domain `example.com`.
+    ///
+    /// # Panics
+    /// When the script does not compile; the message shows why.
+    pub fn new(script: &str) -> Network {
+        Network::with(script, Settings::default(), StaticNames::default(), Weather::default())
+    }
+
+    /// A server with settings, names and weather of the test's choice.
+    ///
+    /// # Panics
+    /// As [`Network::new`].
+    pub fn with(script: &str, settings: Settings, names: StaticNames, weather: Weather) -> Network {
+        let (program, _) = compile(script).unwrap_or_else(|failure| panic!("the test's script:\n{}", failure.0));
+        let work = Arc::new(Workshop::default());
+        let identity = identity();
+        let shared = Arc::new(Shared {
+            resolve: identity.resolve_settings(),
+            settings,
+            identity,
+            statistics: Statistics::default(),
+            program: arc_swap::ArcSwap::new(program),
+            names: Arc::new(names),
+            spawn: Arc::clone(&work) as _,
+            log: Arc::new(Print),
+            key: Key(weather.seed, 1),
+            workers: AtomicUsize::new(1),
+            is_draining: AtomicBool::new(false),
+        });
+        let begin = Instant::now();
+        Network {
+            core: Core::new(0, Arc::clone(&shared), begin),
+            shared,
+            work,
+            begin,
+            now: Duration::ZERO,
+            weather,
+            dice: weather.seed ^ 0x9e37_79b9_7f4a_7c15,
+            sequence: 0,
+            flights: BinaryHeap::new(),
+            inboxes: BTreeMap::new(),
+        }
+    }
+
+    /// The server's counters.
+    pub fn statistics(&self) -> &Statistics {
+        &self.shared.statistics
+    }
+
+    /// How many transactions the server holds.
+    pub fn transaction_count(&self) -> usize {
+        self.core.transaction_count()
+    }
+
+    /// Sends `text` from a peer to the server; line ends become CRLF. It arrives when time passes.
+    pub fn send(&mut self, from: &str, text: &str) {
+        let from: SocketAddr = from.parse().expect("a test gives literal addresses");
+        let server = if from.is_ipv4() { SERVER } else { "[2001:db8::1]:5060" };
+        let to = server.parse().expect("a literal address");
+        let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+        self.fly(from, to, Bytes::from(text));
+    }
+
+    /// Tells the server that nobody listens at `peer`.
+    pub fn unreachable(&mut self, peer: &str) {
+        self.core.on_unreachable(peer.parse().expect("a test gives literal addresses"));
+        self.collect();
+    }
+
+    /// Lets time pass until nothing more happens at this moment.
+    pub fn settle(&mut self) {
+        self.advance(Duration::ZERO);
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.do_work();
+            let timer = self.core.deadline().map(|deadline| deadline.saturating_duration_since(self.begin));
+            let landing = self.flights.peek().map(|Reverse(flight)| flight.lands);
+            let next = [timer.map(|timer| timer.max(self.now)), landing].into_iter().flatten().min();
+            match next {
+                Some(next) if next <= end => self.step(next),
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    /// Takes what has arrived at a peer so far.
+    pub fn received(&mut self, at: &str) -> Vec<Arrived> {
+        let at = at.parse().expect("a test gives literal addresses");
+        self.inboxes.remove(&at).unwrap_or_default()
+    }
+
+    fn step(&mut self, moment: Duration) {
+        self.now = moment;
+        self.core.begin_turn(self.begin + moment, BEGIN_UNIX + moment);
+        while self.flights.peek().is_some_and(|Reverse(flight)| flight.lands <= moment) {
+            let Some(Reverse(flight)) = self.flights.pop() else { break };
+            self.land(flight);
+        }
+        self.core.on_timers();
+        self.collect();
+    }
+
+    fn do_work(&mut self) {
+        self.core.begin_turn(self.begin + self.now, BEGIN_UNIX + self.now);
+        loop {
+            let finished = self.work.poll();
+            if finished.is_empty() {
+                break;
+            }
+            for (id, result) in finished {
+                self.core.on_finished(id, result);
+            }
+        }
+        self.collect();
+    }
+
+    fn land(&mut self, flight: Flight) {
+        let socket = self.shared.identity.sockets.iter().position(|socket| socket.address == flight.to);
+        let Some(socket) = socket else {
+            let arrived = Arrived { at: self.now, bytes: flight.bytes };
+            return self.inboxes.entry(flight.to).or_default().push(arrived);
+        };
+        let arrival = Arrival {
+            source: flight.from,
+            local: flight.to,
+            transport: Transport::Udp,
+            socket: SocketId(socket as u16),
+            connection: None,
+        };
+        match Message::parse(flight.bytes, &self.shared.settings.limits) {
+            Ok(message) => self.core.on_message(Arc::new(message), arrival),
+            Err(reject) => self.core.on_garbage(&reject),
+        }
+    }
+
+    fn collect(&mut self) {
+        let outgoing: Vec<Outgoing> = self.core.take_outbox().collect();
+        for outgoing in outgoing {
+            let from = self.shared.identity.sockets[usize::from(outgoing.way.socket.0)].address;
+            self.fly(from, outgoing.way.peer, outgoing.bytes);
+        }
+    }
+
+    fn fly(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        let copies = match self.roll(1000) {
+            roll if roll < self.weather.loss_per_mille => 0,
+            roll if roll < self.weather.loss_per_mille + self.weather.twice_per_mille => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            let delay = self.weather.delay.as_micros() as u32;
+            let delay = if delay == 0 { 0 } else { self.roll(delay) };
+            self.sequence += 1;
+            let lands = self.now + Duration::from_micros(delay.into());
+            self.flights.push(Reverse(Flight { lands, sequence: self.sequence, from, to, bytes: bytes.clone() }));
+        }
+    }
+
+    /// A number below `bound`: splitmix64, which is all that dice need.
+    fn roll(&mut self, bound: u32) -> u32 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.dice;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % u64::from(bound.max(1))) as u32
+    }
+}
+
+fn identity() -> Identity {
+    let socket = |transport, address: &str| Socket {
+        transport,
+        address: address.parse().expect("a literal address"),
+        advertised: None,
+        name: None,
+    };
+    Identity {
+        sockets: vec![socket(Transport::Udp, SERVER), socket(Transport::Udp, "[2001:db8::1]:5060")],
+        aliases: vec![Alias { host: "example.com".into(), port: None, transport: None }],
+    }
+}
+
+struct Print;
+
+impl Log for Print {
+    fn write(&self, level: Level, text: &[u8]) {
+        println!("{level:?} {}", String::from_utf8_lossy(text));
+    }
+}
