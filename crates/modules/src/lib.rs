@@ -7,9 +7,11 @@
 pub mod core;
 pub mod maxfwd;
 pub mod pv;
+pub mod registrar;
 pub mod rr;
 pub mod sl;
 pub mod tm;
+pub mod usrloc;
 pub mod xlog;
 
 mod log_level;
@@ -26,8 +28,17 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 7] =
-    [&core::MODULE, &maxfwd::MODULE, &pv::MODULE, &rr::MODULE, &sl::MODULE, &tm::MODULE, &xlog::MODULE];
+static CATALOG: [&Module; 9] = [
+    &core::MODULE,
+    &maxfwd::MODULE,
+    &pv::MODULE,
+    &registrar::MODULE,
+    &rr::MODULE,
+    &sl::MODULE,
+    &tm::MODULE,
+    &usrloc::MODULE,
+    &xlog::MODULE,
+];
 
 /// For modules that keep nothing between calls.
 fn no_state(_: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {

@@ -289,3 +289,14 @@ pub(crate) fn make(
     };
     (module.make)(&mut module_api::Setup::new(module, settings, &binding))
 }
+
+/// The state of module registrar over a table in memory.
+pub(crate) fn registrar_state(settings: &[(&str, i64)]) -> Arc<dyn State> {
+    let settings: Vec<module_api::Setting> = settings
+        .iter()
+        .map(|(name, value)| module_api::Setting { name: (*name).into(), value: Value::Int(*value) })
+        .collect();
+    let usrloc = make(&crate::usrloc::MODULE, &[], Dialect::Kamailio, &|_| None).expect("usrloc starts");
+    let others = |name: &str| (name == "usrloc").then(|| Arc::clone(&usrloc));
+    make(&crate::registrar::MODULE, &settings, Dialect::Kamailio, &others).expect("registrar starts")
+}

@@ -9,6 +9,7 @@ mod trace;
 
 use module_api::Module;
 
+pub(crate) use branch::append;
 pub(crate) use forward::socket_named;
 
 /// The module that is always there.

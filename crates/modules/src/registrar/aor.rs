@@ -1,0 +1,50 @@
+//! The address-of-record that a request is about (RFC 3261 section 10.3 step 5).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use module_api::{Call, Outcome, Wait};
+use sip_message::{Uri, unescape};
+
+use super::settings::Registrar;
+use crate::usrloc::LocationTable;
+
+/// An address-of-record in its canonical form.
+#[derive(Debug, Clone)]
+pub(super) struct Aor {
+    /// Under which the table has it.
+    pub(super) key: Bytes,
+    pub(super) user: String,
+    pub(super) domain: Option<String>,
+}
+
+impl Registrar {
+    /// The address-of-record that a URI names: without parameters, escapes resolved. None when it is no SIP URI.
+    pub(super) fn aor(&self, uri: &[u8]) -> Option<Aor> {
+        let uri = Uri::parse(uri).ok().filter(Uri::is_sip)?;
+        // A URI without user is the host's own address.
+        let user = unescape(uri.user.unwrap_or(uri.host_text));
+        let user = if self.is_case_sensitive { user.into_owned() } else { user.to_ascii_lowercase() };
+        let key = self.locations.aor(&user, uri.host_text);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let domain = self.locations.uses_domain.then(|| text(uri.host_text).to_ascii_lowercase());
+        Some(Aor { key, user: text(&user), domain })
+    }
+}
+
+/// Runs `then` with the table that the call's first argument names, once it is open.
+pub(super) fn with_table<F>(call: &mut Call<'_>, then: F) -> Outcome
+where
+    F: FnOnce(&mut Call<'_>, Arc<LocationTable>) -> Outcome + Send + 'static,
+{
+    let name = String::from_utf8_lossy(&call.text(0)).into_owned();
+    let registrar = call.shared_state::<Registrar>();
+    if let Some(table) = registrar.locations.table(&name) {
+        return then(call, table);
+    }
+    let open = async move { registrar.locations.open(name).await };
+    Wait::new(open, move |call, opened| match opened {
+        Ok(table) => then(call, table),
+        Err(cause) => Outcome::fail(cause),
+    })
+}

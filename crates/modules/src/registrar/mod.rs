@@ -1,0 +1,28 @@
+//! The registrar: REGISTER in, bindings out (RFC 3261 section 10).
+
+mod aor;
+mod lookup;
+mod question;
+mod save;
+mod settings;
+
+use module_api::Module;
+
+/// Registers phones and finds them again.
+pub static MODULE: Module = Module {
+    name: "registrar",
+    doc: "Registers phones and finds them again.",
+    parameters: &settings::PARAMETERS,
+    functions: &[
+        save::SAVE,
+        crate::also("save_contact", save::SAVE),
+        save::SAVE_NOREPLY,
+        lookup::LOOKUP,
+        crate::also("lookup_contact", lookup::LOOKUP),
+        question::REGISTERED,
+        question::UNREGISTER,
+        question::ADD_SOCK_HDR,
+    ],
+    variables: &[],
+    make: settings::make,
+};

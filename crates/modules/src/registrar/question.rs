@@ -1,0 +1,104 @@
+//! Questions about registrations, and taking one back.
+
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Wait};
+use store::Change;
+
+use super::aor::with_table;
+use super::settings::Registrar;
+
+pub(super) const REGISTERED: Function = Function {
+    name: "registered",
+    params: &[Param::required("table", ParamKind::Str), Param::optional("uri", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "True when the Request-URI's address, or the given URI's, has a contact.",
+    example: "if (registered(\"location\", \"$fu\")) xlog(\"a phone of ours\\n\");",
+    run: |call| {
+        with_table(call, |call, table| {
+            let uri = match call.text(1) {
+                uri if uri.is_empty() => call.context.target.uri.clone(),
+                uri => uri,
+            };
+            let Some(aor) = call.state::<Registrar>().aor(&uri) else { return Outcome::FALSE };
+            let contacts = table.bindings.contacts(&aor.key, call.host.unix_time().as_secs());
+            (!contacts.is_empty()).into()
+        })
+    },
+};
+
+pub(super) const UNREGISTER: Function = Function {
+    name: "unregister",
+    params: &[
+        Param::required("table", ParamKind::Str),
+        Param::required("uri", ParamKind::Format),
+        Param::optional("ruid", ParamKind::Format),
+    ],
+    routes: Routes::ANY,
+    doc: "Removes the contacts of an address, or the one with the given id. False when there was none.",
+    example: "unregister(\"location\", \"$fu\");",
+    run: |call| with_table(call, |call, table| unregister(call, &table)),
+};
+
+pub(super) const ADD_SOCK_HDR: Function = Function {
+    name: "add_sock_hdr",
+    params: &[Param::required("name", ParamKind::Header)],
+    routes: Routes::REQUEST,
+    doc: "Adds a header that says at which socket the request arrived, as proto:address:port.",
+    example: "add_sock_hdr(\"X-Socket\");",
+    run: |call| {
+        let name = call.text(0);
+        if name.is_empty() || !crate::rewrite::is_clean(&name) || name.contains(&b':') {
+            return Outcome::FALSE;
+        }
+        let arrival = call.context.arrival;
+        let line =
+            format!("{}: {}:{}\r\n", String::from_utf8_lossy(&name), arrival.transport.uri_param(), arrival.local);
+        call.context.edits.append_header(line);
+        Outcome::TRUE
+    },
+};
+
+fn unregister(call: &mut Call<'_>, table: &crate::usrloc::LocationTable) -> Outcome {
+    let Some(aor) = call.state::<Registrar>().aor(&call.text(1)) else { return Outcome::FALSE };
+    let ruid = call.text(2);
+    let (count, written) = table.bindings.update(&aor.key, |before| {
+        let (gone, stay): (Vec<_>, Vec<_>) =
+            before.iter().cloned().partition(|contact| ruid.is_empty() || contact.ruid == ruid);
+        let rows = gone.iter().map(|contact| Change::Delete { ruid: String::from_utf8_lossy(&contact.ruid).into() });
+        let written = if gone.is_empty() { None } else { table.submit(rows.collect()) };
+        (Some(stay), (gone.len(), written))
+    });
+    match written {
+        None => (count > 0).into(),
+        Some(written) => Wait::new(written, |_, outcome| match outcome {
+            Ok(()) => Outcome::TRUE,
+            Err(error) => Outcome::fail(error.to_string()),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MODULE;
+    use crate::testing::{Bench, INVITE, registrar_state};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_registration_can_be_asked_for_and_taken_back() {
+        let state = registrar_state(&[]);
+        let text = INVITE.replace("INVITE", "REGISTER");
+        let mut bench = Bench::with_state(&text, Arc::clone(&state));
+        assert_eq!(bench.run(&MODULE, "registered", &["location"]), -1);
+        bench.run(&MODULE, "save", &["location"]);
+        assert_eq!(bench.run(&MODULE, "registered", &["location"]), 1);
+        assert_eq!(bench.run(&MODULE, "unregister", &["location", "sip:bob@example.com"]), 1);
+        assert_eq!(bench.run(&MODULE, "unregister", &["location", "sip:bob@example.com"]), -1);
+    }
+
+    #[test]
+    fn the_socket_can_be_told_in_a_header() {
+        let mut bench = Bench::with_state(INVITE, registrar_state(&[]));
+        assert_eq!(bench.run(&MODULE, "add_sock_hdr", &["X-Socket"]), 1);
+        assert!(bench.written().contains("X-Socket: udp:192.0.2.1:5060\r\n"));
+        assert_eq!(bench.run(&MODULE, "add_sock_hdr", &["X: y"]), -1);
+    }
+}

@@ -1,0 +1,22 @@
+//! Where users are: the location tables, in memory and (where the script wants it) in a database.
+
+mod binding;
+mod locations;
+mod settings;
+mod table;
+
+use module_api::Module;
+
+pub use binding::{Contact, method_bit};
+pub use locations::{LocationTable, Locations, WriteFailed};
+pub use table::Table;
+
+/// The location tables that registrar writes and reads.
+pub static MODULE: Module = Module {
+    name: "usrloc",
+    doc: "Keeps where users are; module registrar has the functions.",
+    parameters: &settings::PARAMETERS,
+    functions: &[],
+    variables: &[],
+    make: settings::make,
+};

@@ -1,0 +1,160 @@
+//! A location table: addresses-of-record and their bindings, in memory.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use super::binding::{Contact, Packed};
+
+/// Bindings by address-of-record, split over locks so that workers seldom wait for each other.
+pub struct Table {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+}
+
+type Shard = HashMap<Box<[u8]>, Vec<Packed>, RandomState>;
+
+/// Enough that two of a machine's workers rarely want the same one.
+const SHARDS: usize = 64;
+
+impl Table {
+    pub(super) fn new() -> Table {
+        let hasher = RandomState::default();
+        let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect();
+        Table { shards, hasher }
+    }
+
+    /// Bindings of an address-of-record that have not run out.
+    pub fn contacts(&self, aor: &[u8], now: u64) -> Vec<Contact> {
+        let shard = self.shard(aor);
+        let bindings = shard.get(aor).map(Vec::as_slice).unwrap_or_default();
+        bindings.iter().filter(|binding| !binding.is_over(now)).map(Packed::unpack).collect()
+    }
+
+    /// Lets `change` look at the bindings of an address-of-record and put others in their place, with
+    /// nobody else in between. None from `change` leaves them as they are.
+    pub fn update<R>(&self, aor: &[u8], change: impl FnOnce(&[Contact]) -> (Option<Vec<Contact>>, R)) -> R {
+        let mut shard = self.shard(aor);
+        let before: Vec<Contact> = shard.get(aor).into_iter().flatten().map(Packed::unpack).collect();
+        let (after, result) = change(&before);
+        match after {
+            None => {}
+            Some(after) if after.is_empty() => {
+                shard.remove(aor);
+            }
+            Some(after) => {
+                let packed: Vec<Packed> = after.iter().filter_map(Packed::new).collect();
+                match shard.get_mut(aor) {
+                    Some(bindings) => *bindings = packed,
+                    None => {
+                        shard.insert(aor.into(), packed);
+                    }
+                }
+            }
+        }
+        result
+    }
+
+    /// Adds a binding as it was stored.
+    pub(super) fn load(&self, aor: &[u8], contact: &Contact) {
+        let Some(packed) = Packed::new(contact) else { return };
+        let mut shard = self.shard(aor);
+        match shard.get_mut(aor) {
+            Some(bindings) => bindings.push(packed),
+            None => {
+                shard.insert(aor.into(), vec![packed]);
+            }
+        }
+    }
+
+    /// Removes the binding with this id; false when there is none.
+    pub(super) fn remove(&self, aor: &[u8], ruid: &[u8]) -> bool {
+        let mut shard = self.shard(aor);
+        let Some(bindings) = shard.get_mut(aor) else { return false };
+        let before = bindings.len();
+        bindings.retain(|binding| binding.ruid() != ruid);
+        let is_removed = bindings.len() < before;
+        if bindings.is_empty() {
+            shard.remove(aor);
+        }
+        is_removed
+    }
+
+    /// Removes what has run out; returns how many bindings went.
+    pub fn sweep(&self, now: u64) -> usize {
+        let mut count = 0;
+        for shard in &self.shards {
+            // One shard at a time: a sweep over a million bindings must not hold up a call.
+            let mut shard = lock(shard);
+            shard.retain(|_, bindings| {
+                let before = bindings.len();
+                bindings.retain(|binding| !binding.is_over(now));
+                count += before - bindings.len();
+                !bindings.is_empty()
+            });
+        }
+        count
+    }
+
+    /// How many addresses-of-record and how many bindings there are.
+    pub fn counts(&self) -> (usize, usize) {
+        self.shards.iter().map(lock).fold((0, 0), |(aors, bindings), shard| {
+            (aors + shard.len(), bindings + shard.values().map(Vec::len).sum::<usize>())
+        })
+    }
+
+    /// Visits every address-of-record with its bindings, those that have run out included.
+    pub fn visit(&self, mut each: impl FnMut(&[u8], &[Contact])) {
+        for shard in &self.shards {
+            for (aor, bindings) in lock(shard).iter() {
+                let contacts: Vec<Contact> = bindings.iter().map(Packed::unpack).collect();
+                each(aor, &contacts);
+            }
+        }
+    }
+
+    fn shard(&self, aor: &[u8]) -> MutexGuard<'_, Shard> {
+        // The upper bits: the map inside uses the lower ones.
+        let at = (self.hasher.hash_one(aor) >> 40) as usize % SHARDS;
+        lock(&self.shards[at])
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // A panic elsewhere leaves the bindings as they were before or after a change, never between.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::binding::tests::contact;
+    use super::*;
+
+    #[test]
+    fn bindings_are_replaced_together_and_found_until_they_run_out() {
+        let table = Table::new();
+        let new = vec![contact("sip:a@one", "1", 100), contact("sip:a@two", "2", 200)];
+        table.update(b"a", |before| {
+            assert!(before.is_empty());
+            (Some(new), ())
+        });
+        assert_eq!(table.contacts(b"a", 50).len(), 2);
+        assert_eq!(table.contacts(b"a", 100).len(), 1);
+        assert_eq!(table.contacts(b"b", 50).len(), 0);
+        assert_eq!(table.sweep(100), 1);
+        assert_eq!(table.counts(), (1, 1));
+        table.update(b"a", |_| (Some(Vec::new()), ()));
+        assert_eq!(table.counts(), (0, 0));
+    }
+
+    #[test]
+    fn one_binding_can_be_removed_by_its_id() {
+        let table = Table::new();
+        table.load(b"a", &contact("sip:a@one", "1", 100));
+        assert!(!table.remove(b"a", b"2"));
+        assert!(table.remove(b"a", b"1"));
+        assert_eq!(table.counts(), (0, 0));
+    }
+}
