@@ -5,6 +5,7 @@
 //! This is the only crate with `unsafe`, and within it only [`udp`] and [`poll`] have any.
 #![deny(unsafe_code)]
 
+pub mod dns;
 pub mod mailbox;
 pub mod poll;
 pub mod stream;

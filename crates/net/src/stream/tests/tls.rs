@@ -169,7 +169,7 @@ async fn a_reload_serves_new_connections_and_keeps_open_ones() {
 async fn a_failed_reload_changes_nothing() {
     let authority = Authority::new();
     let files = authority.issue("server", &["a.example"]);
-    let server = authority.server(&[files.clone()], ClientCertificates::Ignored);
+    let server = authority.server(std::slice::from_ref(&files), ClientCertificates::Ignored);
     std::fs::write(&files.chain, "no certificate").unwrap();
     let error = server.reload().unwrap_err().to_string();
     assert!(error.contains("server.crt"), "{error}");
