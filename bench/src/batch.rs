@@ -45,6 +45,17 @@ impl ReceiveBatch {
 
     /// Takes what `socket` holds, up to the number of slots; zero when it holds nothing.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_with(socket, libc::MSG_DONTWAIT as _)
+    }
+
+    /// As [`receive`](Self::receive), but sleeps until there is one; `socket` must be a blocking one.
+    ///
+    /// Saves the system call that only asks whether something has come.
+    pub fn receive_waiting(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_with(socket, libc::MSG_WAITFORONE as _)
+    }
+
+    fn receive_with(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<usize> {
         self.lengths.clear();
         let mut vectors = [EMPTY_VECTOR; MOST_SLOTS];
         let mut headers = [EMPTY_HEADER; MOST_SLOTS];
@@ -58,13 +69,7 @@ impl ReceiveBatch {
         // SAFETY: `headers[..slots]` point at `vectors`, `arena` and `peers`, which all outlive
         // the call, and each length given is that of the memory pointed at.
         let count = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                self.slots as u32,
-                libc::MSG_DONTWAIT as _,
-                ptr::null_mut(),
-            )
+            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), self.slots as u32, flags, ptr::null_mut())
         };
         if count < 0 {
             return none_if_would_block(io::Error::last_os_error());

@@ -7,24 +7,21 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use anyhow::Context;
-use bench::batch::{self, Interests, ReceiveBatch, SendBatch};
+use bench::batch::{self, ReceiveBatch, SendBatch};
 use bench::load::message;
 
 fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).context("usage: relay ADDRESS:PORT")?;
     let socket = batch::bind(address.parse().context("not an address and port")?, false)?;
-    let mut interests = Interests::new([socket.as_raw_fd()]);
+    socket.set_nonblocking(false)?;
     let mut received = ReceiveBatch::new(64);
     let mut out = SendBatch::default();
     let mut partners = HashMap::new();
     let mut answer = Vec::new();
     loop {
-        batch::wait_readable(&mut interests, Duration::from_secs(60))?;
-        received.receive(&socket)?;
+        received.receive_waiting(&socket)?;
         for (bytes, peer) in received.iter() {
             if let Some((one, other)) = pair(bytes) {
                 partners.insert(one, other);

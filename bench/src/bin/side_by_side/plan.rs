@@ -52,8 +52,8 @@ impl Plan {
         Plan {
             subjects: subjects.collect(),
             rounds: 5,
-            calls_per_second: 1000.0,
-            calls: 2000,
+            calls_per_second: 2000.0,
+            calls: 4000,
             registers_per_second: 4000.0,
             registers: 4000,
             is_standard: true,
