@@ -9,7 +9,9 @@ pub mod maxfwd;
 pub mod pv;
 pub mod registrar;
 pub mod rr;
+pub mod siputils;
 pub mod sl;
+pub mod textops;
 pub mod tm;
 pub mod usrloc;
 pub mod xlog;
@@ -28,13 +30,15 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 9] = [
+static CATALOG: [&Module; 11] = [
     &core::MODULE,
     &maxfwd::MODULE,
     &pv::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
+    &siputils::MODULE,
     &sl::MODULE,
+    &textops::MODULE,
     &tm::MODULE,
     &usrloc::MODULE,
     &xlog::MODULE,

@@ -14,6 +14,8 @@ mod time;
 use bytes::Bytes;
 use module_api::{Call, KeyRule, Module, Parameter, Routes, Selector, SettingKind, Value, Variable};
 
+pub(crate) use time::sip_date;
+
 /// The variables that scripts write with `$`.
 pub static MODULE: Module = Module {
     name: "pv",

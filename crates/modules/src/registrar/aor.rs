@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Call, Outcome, Wait};
+use module_api::{Call, Outcome};
 use sip_message::{Uri, unescape};
 
 use super::settings::Registrar;
@@ -43,7 +43,7 @@ where
         return then(call, table);
     }
     let open = async move { registrar.locations.open(name).await };
-    Wait::new(open, move |call, opened| match opened {
+    Outcome::wait(open, move |call, opened| match opened {
         Ok(table) => then(call, table),
         Err(cause) => Outcome::fail(cause),
     })

@@ -1,6 +1,6 @@
 //! Questions about registrations, and taking one back.
 
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Wait};
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
 use store::Change;
 
 use super::aor::with_table;
@@ -69,7 +69,7 @@ fn unregister(call: &mut Call<'_>, table: &crate::usrloc::LocationTable) -> Outc
     });
     match written {
         None => (count > 0).into(),
-        Some(written) => Wait::new(written, |_, outcome| match outcome {
+        Some(written) => Outcome::wait(written, |_, outcome| match outcome {
             Ok(()) => Outcome::TRUE,
             Err(error) => Outcome::fail(error.to_string()),
         }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Call, Dialect, Function, Outcome, Param, ParamKind, Reply, Routes, Value, Wait};
+use module_api::{Call, Dialect, Function, Outcome, Param, ParamKind, Reply, Routes, Value};
 use sip_message::{HeaderName, Message, Method, Transport};
 use sip_proto::registrar::{self, Binding, Change, Refusal};
 use store::Written;
@@ -74,7 +74,7 @@ fn register(call: &mut Call<'_>, table: &Arc<LocationTable>, flags: i64) -> Outc
         Err(refusal) => refuse(call, refusal, flags),
         Ok(Decided { code, bindings, written: None }) => confirm(call, code, &bindings, flags),
         Ok(Decided { code, bindings, written: Some(written) }) => {
-            Wait::new(written, move |call, outcome| match outcome {
+            Outcome::wait(written, move |call, outcome| match outcome {
                 Ok(()) => confirm(call, code, &bindings, flags),
                 // The contacts are usable at once, but the phone must not rely on them: it will come again.
                 Err(error) => {

@@ -133,10 +133,6 @@ impl Packed {
         u64::from(self.expires) <= now
     }
 
-    pub(super) fn ruid(&self) -> &[u8] {
-        &self.texts[self.start(TEXTS - 1)..]
-    }
-
     fn start(&self, n: usize) -> usize {
         n.checked_sub(1).map_or(0, |before| usize::from(self.ends[before]))
     }

@@ -69,19 +69,6 @@ impl Table {
         }
     }
 
-    /// Removes the binding with this id; false when there is none.
-    pub(super) fn remove(&self, aor: &[u8], ruid: &[u8]) -> bool {
-        let mut shard = self.shard(aor);
-        let Some(bindings) = shard.get_mut(aor) else { return false };
-        let before = bindings.len();
-        bindings.retain(|binding| binding.ruid() != ruid);
-        let is_removed = bindings.len() < before;
-        if bindings.is_empty() {
-            shard.remove(aor);
-        }
-        is_removed
-    }
-
     /// Removes what has run out; returns how many bindings went.
     pub fn sweep(&self, now: u64) -> usize {
         let mut count = 0;
@@ -146,15 +133,6 @@ mod tests {
         assert_eq!(table.sweep(100), 1);
         assert_eq!(table.counts(), (1, 1));
         table.update(b"a", |_| (Some(Vec::new()), ()));
-        assert_eq!(table.counts(), (0, 0));
-    }
-
-    #[test]
-    fn one_binding_can_be_removed_by_its_id() {
-        let table = Table::new();
-        table.load(b"a", &contact("sip:a@one", "1", 100));
-        assert!(!table.remove(b"a", b"2"));
-        assert!(table.remove(b"a", b"1"));
         assert_eq!(table.counts(), (0, 0));
     }
 }

@@ -1,0 +1,60 @@
+//! Questions about requests and URIs.
+
+mod message;
+mod number;
+mod options;
+mod uri;
+
+use module_api::{Module, Parameter, SettingKind};
+
+/// Questions about requests and URIs.
+pub static MODULE: Module = Module {
+    name: "siputils",
+    doc: "Answers questions about requests and URIs.",
+    parameters: &[
+        text("options_accept", "*/*", "The Accept header of options_reply()."),
+        text("options_accept_language", "en", "The Accept-Language header of options_reply()."),
+        text("options_accept_encoding", "", "The Accept-Encoding header of options_reply(); none when empty."),
+        text("options_support", "", "The Supported header of options_reply(); none when empty."),
+        ignored("rpid_avp", "Has no effect: Remote-Party-ID is not written."),
+        ignored("rpid_prefix", "Has no effect: Remote-Party-ID is not written."),
+        ignored("rpid_suffix", "Has no effect: Remote-Party-ID is not written."),
+        ignored("e164_max_len", "Has no effect: a number has up to 15 digits (E.164)."),
+        ignored("contact_flds_separator", "Has no effect: contacts are not encoded."),
+    ],
+    functions: &[
+        message::HAS_TOTAG,
+        message::IS_REQUEST,
+        message::IS_REPLY,
+        message::IS_FIRST_HOP,
+        message::IS_SIP,
+        message::IS_USER,
+        message::IS_SUPPORTED,
+        options::REPLY,
+        uri::IS_URI,
+        uri::IS_USER_E164,
+        uri::HAS_PARAM,
+        uri::HAS_PARAM_VALUE,
+        uri::HAS_PARAM_ANY,
+        uri::ADD_PARAM,
+        uri::GET_PARAM,
+        uri::REMOVE_PARAM,
+        uri::CMP_URI,
+        uri::CMP_AOR,
+        number::IS_E164,
+        number::IS_TEL_NUMBER,
+        number::IS_NUMERIC,
+        number::IS_ALPHANUM,
+        number::IS_ALPHANUMEX,
+    ],
+    variables: &[],
+    make: options::make,
+};
+
+const fn text(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
+    Parameter { name, kind: SettingKind::Str, default, doc }
+}
+
+const fn ignored(name: &'static str, doc: &'static str) -> Parameter {
+    Parameter { name, kind: SettingKind::Ignored, default: "", doc }
+}
