@@ -17,14 +17,18 @@ mod resolve;
 mod response;
 mod run;
 mod settings;
+mod streams;
 mod table;
 mod timer;
 mod transaction;
 mod wait;
 mod wheel;
+mod worker;
 
 pub use crate::core::{Core, Log, Names, Shared};
 pub use outgoing::{Outgoing, Sender, Way};
 pub use random::Key;
 pub use settings::{Alias, Identity, Settings, Statistics};
+pub use streams::ToWorkers;
 pub use wait::{Finished, Spawn, Work};
+pub use worker::{Links, Mail, Mailboxes, Station, Worker, stations};

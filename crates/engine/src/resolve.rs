@@ -52,6 +52,15 @@ impl Core {
         self.shared.spawn.spawn(self.number, id, work);
     }
 
+    /// NAPTR, SRV and addresses are three rounds; answers that expire at once could make it more, for ever.
+    fn may_ask_again(&mut self, sender: Sender) -> bool {
+        const ROUNDS: u8 = 6;
+        self.branch_mut(sender).is_some_and(|branch| {
+            branch.lookups += 1;
+            branch.lookups < ROUNDS
+        })
+    }
+
     /// The names of a branch are known, or will never be.
     pub(crate) fn on_branch_resolved(&mut self, sender: Sender, finished: Finished) {
         self.unhold(sender.transaction);
@@ -74,10 +83,9 @@ impl Core {
                     self.on_branch_final_made_here(sender, UNREACHABLE);
                 }
             }
-            // An SRV answer leads to address questions: the next round. The rounds are bounded by the
-            // RFC: NAPTR, SRV, addresses.
-            Err(Unplanned::Ask(questions)) => self.ask_for_branch(sender, questions),
-            Err(Unplanned::Never(_)) => self.on_branch_final_made_here(sender, UNREACHABLE),
+            // An SRV answer leads to address questions: the next round.
+            Err(Unplanned::Ask(questions)) if self.may_ask_again(sender) => self.ask_for_branch(sender, questions),
+            Err(_) => self.on_branch_final_made_here(sender, UNREACHABLE),
         }
         self.settle(sender.transaction);
     }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use module_api::{Arrival, SocketId};
 use net::Protocol;
 use net::mailbox::Mailbox;
-use net::stream::{Connection, ConnectionId, Destination, Frame, Framer, Sink, Streams};
-use sip_message::{Limits, Message, Transport};
+use net::stream::{Closed, Connection, ConnectionId, Destination, Frame, Framer, Sink, Streams};
+use sip_message::{Message, Transport};
 
 use crate::core::Shared;
 use crate::outgoing::{Outgoing, Sender};
@@ -32,12 +32,10 @@ impl ToWorkers {
         let sockets = &self.shared.identity.sockets;
         let transport = transport_of(connection.protocol);
         let same_kind = |address: &SocketAddr| address.is_ipv4() == connection.local.is_ipv4();
-        let exact = sockets
-            .iter()
-            .position(|socket| socket.transport == transport && socket.address == connection.local);
-        let found = exact.or_else(|| {
-            sockets.iter().position(|socket| socket.transport == transport && same_kind(&socket.address))
-        });
+        let exact =
+            sockets.iter().position(|socket| socket.transport == transport && socket.address == connection.local);
+        let found = exact
+            .or_else(|| sockets.iter().position(|socket| socket.transport == transport && same_kind(&socket.address)));
         SocketId(found.unwrap_or_default() as u16)
     }
 }
@@ -65,6 +63,10 @@ impl Sink for ToWorkers {
         }
     }
 
+    // What a lost connection carried is found out by the transactions' own timers; a contact on it
+    // leaves when its registration expires.
+    fn on_closed(&self, _connection: &Arc<Connection>, _why: Closed) {}
+
     fn on_send_failed(&self, _peer: SocketAddr, _protocol: Protocol, token: u64, _why: io::ErrorKind) {
         // The token's top byte names the worker; see `send`.
         let Some((worker, sender)) = Sender::from_token(token) else { return };
@@ -84,6 +86,8 @@ pub(crate) fn send(streams: &Streams, worker: u16, mailbox: &Mailbox<Mail>, outg
         protocol: protocol_of(outgoing.way.transport),
         local: None,
         server_name: outgoing.way.server_name.as_deref(),
+        // A reply to a connection that is gone has nowhere to go: the port of a client listens to nobody.
+        may_connect: outgoing.sender.is_some() || outgoing.way.connection.is_none(),
         token,
     };
     let is_refused = streams.send(destination, outgoing.bytes).is_err();

@@ -77,6 +77,8 @@ pub(crate) struct Branch {
     pub(crate) cancel: Cancel,
     /// Of an INVITE (RFC 3261 section 16.6 step 11).
     pub(crate) timer_c: Option<TimerC>,
+    /// How many rounds of questions its next hop has taken.
+    pub(crate) lookups: u8,
     /// Its share of Max-Breadth (RFC 5393 section 5.3), where the copy shall say one.
     pub(crate) max_breadth: Option<u32>,
     /// Whether it has been decided that this request, though large, goes over UDP or TCP.
@@ -193,6 +195,7 @@ impl Branch {
             status: 0,
             cancel: Cancel::No,
             timer_c: None,
+            lookups: 0,
             max_breadth: None,
             is_mtu_settled: false,
         }

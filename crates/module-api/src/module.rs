@@ -67,10 +67,10 @@ pub struct Setting {
 }
 
 /// Runs a future to its end.
-pub type BlockOn = dyn Fn(Pin<Box<dyn Future<Output = ()> + '_>>);
+pub type BlockOn<'a> = dyn Fn(Pin<Box<dyn Future<Output = ()> + '_>>) + 'a;
 
 /// Starts a future that runs beside the server.
-pub type SpawnWork = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>);
+pub type SpawnWork<'a> = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + 'a;
 
 /// What a module has at hand when it starts.
 pub struct Setup<'a> {
@@ -82,9 +82,9 @@ pub struct Setup<'a> {
     /// Where the server keeps its data.
     pub data_dir: &'a Path,
     /// Runs futures to their end during start, for modules that read a database first.
-    pub block_on: &'a BlockOn,
+    pub block_on: &'a BlockOn<'a>,
     /// Starts a future that runs beside the server until it ends.
-    pub spawn: &'a SpawnWork,
+    pub spawn: &'a SpawnWork<'a>,
 }
 
 /// How [`Setup`] reaches the server, gathered for [`Setup::new`].
@@ -96,9 +96,9 @@ pub struct Binding<'a> {
     /// Where the server keeps its data.
     pub data_dir: &'a Path,
     /// See [`Setup::block_on`].
-    pub block_on: &'a BlockOn,
+    pub block_on: &'a BlockOn<'a>,
     /// See [`Setup::spawn`].
-    pub spawn: &'a SpawnWork,
+    pub spawn: &'a SpawnWork<'a>,
 }
 
 impl<'a> Setup<'a> {

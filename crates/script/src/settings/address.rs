@@ -31,6 +31,14 @@ pub struct Alias {
     pub port: Option<u16>,
 }
 
+impl Listen {
+    /// Reads `[transport:]host[:port]`, as a command line gives it; none when it is no address.
+    pub fn parse(text: &str) -> Option<Listen> {
+        let Alias { transport, host, port } = parse(text)?;
+        Some(Listen { transport, host, port, advertise: None, name: None })
+    }
+}
+
 pub(super) fn listen(tree: &ListenTree, diagnostics: &mut Diagnostics) -> Option<Listen> {
     let Alias { transport, host, port } = alias(&tree.address, diagnostics)?;
     let advertise = match &tree.advertise {
