@@ -1,0 +1,296 @@
+//! Command line of `ser`: its own options and those of SER and Kamailio.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Parser};
+
+/// SIP proxy, registrar and service platform.
+///
+/// Without options it serves the built-in set-up: a registrar and proxy for this machine's addresses
+/// and the domain given by --domain. With -f it runs a SER or Kamailio script.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ser", version, disable_version_flag = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  ser --domain example.com             serve example.com with the built-in set-up
+  ser -f /etc/ser/ser.cfg -c           check a script and stop
+  ser -f kamailio.cfg -l udp:[::1]:5060 -E -dd
+Documentation: docs/operating.md")]
+pub(crate) struct Arguments {
+    /// Script to run
+    #[arg(short = 'f', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Check the script, print what is wrong with it, and stop
+    #[arg(short = 'c', action = ArgAction::Count)]
+    pub(crate) check: u8,
+
+    /// How diagnostics of the script are printed
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) format: String,
+
+    /// Print the script of the built-in set-up and stop
+    #[arg(long)]
+    pub(crate) print_builtin: bool,
+
+    /// Listen here: [PROTO:]HOST[:PORT], with PROTO udp, tcp, tls, ws or wss; repeatable
+    #[arg(short = 'l', long = "listen", value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
+
+    /// Domain of the built-in set-up; repeatable [default: this machine's addresses only]
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    pub(crate) domain: Vec<String>,
+
+    /// Further name that counts as this server; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Vec<String>,
+
+    /// Where data is kept [default: the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Certificate chain for TLS and secure WebSocket (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Certificates that peers' certificates must chain to (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// Connect over TLS without checking the peer's certificate
+    #[arg(long)]
+    pub(crate) tls_no_verify: bool,
+
+    /// Go to the background (as `ser` it stays in the foreground unless told)
+    #[arg(long)]
+    pub(crate) daemon: bool,
+
+    /// Number of workers [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+
+    /// Stay in the foreground; twice: also as session leader's child (as Kamailio's -D, -DD)
+    #[arg(short = 'D', action = ArgAction::Count)]
+    pub(crate) foreground: u8,
+
+    /// Log to standard error instead of syslog
+    #[arg(short = 'E')]
+    pub(crate) log_stderr: bool,
+
+    /// Colour in the log on standard error
+    #[arg(short = 'e')]
+    pub(crate) log_color: bool,
+
+    /// More log; repeatable
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub(crate) debug: u8,
+
+    /// Define a preprocessor name: ID or ID=VALUE; repeatable
+    #[arg(short = 'A', value_name = "ID[=VALUE]")]
+    pub(crate) define: Vec<String>,
+
+    /// Write the process number to this file
+    #[arg(short = 'P', value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Write the process group number to this file
+    #[arg(short = 'G', value_name = "FILE")]
+    pub(crate) pgid_file: Option<PathBuf>,
+
+    /// Working directory
+    #[arg(short = 'w', value_name = "DIR")]
+    pub(crate) working_dir: Option<PathBuf>,
+
+    /// Directory for run-time files
+    #[arg(short = 'Y', value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+
+    /// Directory to become the root of the file system
+    #[arg(short = 't', value_name = "DIR")]
+    pub(crate) chroot: Option<PathBuf>,
+
+    /// User to become once the sockets are open
+    #[arg(short = 'u', value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// Group to become once the sockets are open
+    #[arg(short = 'g', value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+
+    /// No TCP
+    #[arg(short = 'T')]
+    pub(crate) no_tcp: bool,
+
+    /// Whether names of the listening addresses become aliases: yes or no
+    #[arg(short = 'a', value_name = "YES|NO")]
+    pub(crate) auto_aliases: Option<String>,
+
+    /// Print the version
+    #[arg(short = 'v', long = "version", action = ArgAction::Count)]
+    pub(crate) show_version: u8,
+
+    #[command(flatten)]
+    pub(crate) ignored: Ignored,
+}
+
+/// Options of SER and Kamailio that have no meaning here. Each says so once.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Accepted for SER's and Kamailio's sake, without effect")]
+pub(crate) struct Ignored {
+    /// Shared memory in megabytes
+    #[arg(short = 'm', value_name = "MB")]
+    shared_memory: Option<String>,
+    /// Private memory in megabytes
+    #[arg(short = 'M', value_name = "MB")]
+    private_memory: Option<String>,
+    /// Worker processes per UDP socket; the number of workers follows the cores
+    #[arg(short = 'n', value_name = "N")]
+    children: Option<String>,
+    /// TCP worker processes
+    #[arg(short = 'N', value_name = "N")]
+    tcp_children: Option<String>,
+    /// Memory manager
+    #[arg(short = 'x', value_name = "NAME")]
+    memory_manager: Option<String>,
+    /// Private memory manager
+    #[arg(short = 'X', value_name = "NAME")]
+    private_memory_manager: Option<String>,
+    /// Module search path
+    #[arg(short = 'L', value_name = "PATH")]
+    module_path: Option<String>,
+    /// Poll method
+    #[arg(short = 'W', value_name = "METHOD")]
+    poll_method: Option<String>,
+    /// Optimisation level of the script
+    #[arg(short = 'O', value_name = "LEVEL")]
+    optimization: Option<String>,
+    /// Largest receive buffer
+    #[arg(short = 'b', value_name = "BYTES")]
+    buffer: Option<String>,
+    /// Check Via by DNS
+    #[arg(short = 'r')]
+    dns: bool,
+    /// Check Via by reverse DNS
+    #[arg(short = 'R')]
+    reverse_dns: bool,
+    /// Check the Via of replies
+    #[arg(short = 'K')]
+    check_via: bool,
+    /// SCTP worker processes
+    #[arg(short = 'Q', value_name = "N")]
+    sctp_children: Option<String>,
+    /// No SCTP
+    #[arg(short = 'S')]
+    no_sctp: bool,
+}
+
+impl Ignored {
+    /// The options that were given, each with the reason why it has no effect.
+    pub(crate) fn given(&self) -> Vec<(&'static str, &'static str)> {
+        const MEMORY: &str = "memory is taken from the system as needed";
+        const WORKERS: &str = "one worker runs on each core; see --workers";
+        const BUILT_IN: &str = "all modules are built in";
+        const VIA: &str = "the sender's address is always recorded (RFC 3261 section 18.2.1)";
+        const SCTP: &str = "SCTP is not supported";
+        let options = [
+            (self.shared_memory.is_some(), "-m", MEMORY),
+            (self.private_memory.is_some(), "-M", MEMORY),
+            (self.children.is_some(), "-n", WORKERS),
+            (self.tcp_children.is_some(), "-N", WORKERS),
+            (self.memory_manager.is_some(), "-x", MEMORY),
+            (self.private_memory_manager.is_some(), "-X", MEMORY),
+            (self.module_path.is_some(), "-L", BUILT_IN),
+            (self.poll_method.is_some(), "-W", "workers always use epoll"),
+            (self.optimization.is_some(), "-O", "scripts are always compiled"),
+            (self.buffer.is_some(), "-b", "receive buffers are sized by the server"),
+            (self.dns, "-r", VIA),
+            (self.reverse_dns, "-R", VIA),
+            (self.check_via, "-K", "replies whose top Via is not ours are always dropped (RFC 3261 section 18.1.2)"),
+            (self.sctp_children.is_some(), "-Q", SCTP),
+            (self.no_sctp, "-S", SCTP),
+        ];
+        options.into_iter().filter(|(is_given, ..)| *is_given).map(|(_, name, why)| (name, why)).collect()
+    }
+}
+
+/// How the program behaves, by the name under which it was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persona {
+    /// Stays in the foreground unless told otherwise.
+    Ser,
+    /// Goes to the background unless told otherwise.
+    Kamailio,
+}
+
+impl Persona {
+    /// The persona for a program started as `name`: a link named `kamailio` or `openser` asks for theirs.
+    pub(crate) fn of(name: &Path) -> Persona {
+        match name.file_name().and_then(|name| name.to_str()) {
+            Some("kamailio" | "openser") => Persona::Kamailio,
+            _ => Persona::Ser,
+        }
+    }
+}
+
+impl Arguments {
+    /// Whether the server shall leave the terminal. `fork` is what the script says, if it does.
+    pub(crate) fn goes_to_background(&self, persona: Persona, fork: bool) -> bool {
+        let wanted = match persona {
+            Persona::Ser => self.daemon,
+            Persona::Kamailio => fork,
+        };
+        wanted && self.foreground == 0
+    }
+
+    /// The defines given with -A, split at the first `=`.
+    pub(crate) fn defines(&self) -> Vec<(String, Option<String>)> {
+        let split = |define: &String| match define.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (define.clone(), None),
+        };
+        self.define.iter().map(split).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Arguments {
+        Arguments::try_parse_from(line.split(' ')).expect("the line is valid")
+    }
+
+    #[test]
+    fn a_kamailio_command_line_is_understood() {
+        let arguments = parse("kamailio -f k.cfg -m 64 -M 8 -DD -E -P /run/k.pid -l udp:127.0.0.1:5060 -A WITH_AUTH");
+        assert_eq!(arguments.file.as_deref(), Some(Path::new("k.cfg")));
+        assert_eq!(arguments.foreground, 2);
+        assert!(arguments.log_stderr);
+        assert_eq!(arguments.ignored.given().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["-m", "-M"]);
+        assert_eq!(arguments.defines(), [("WITH_AUTH".to_owned(), None)]);
+    }
+
+    #[test]
+    fn started_as_kamailio_it_goes_to_the_background_unless_told_otherwise() {
+        assert_eq!(Persona::of(Path::new("/usr/sbin/kamailio")), Persona::Kamailio);
+        assert!(parse("kamailio -f k.cfg").goes_to_background(Persona::Kamailio, true));
+        assert!(!parse("kamailio -f k.cfg -D").goes_to_background(Persona::Kamailio, true));
+        assert!(!parse("kamailio -f k.cfg").goes_to_background(Persona::Kamailio, false));
+    }
+
+    #[test]
+    fn started_as_ser_it_stays_in_the_foreground_unless_asked() {
+        assert_eq!(Persona::of(Path::new("ser")), Persona::Ser);
+        assert!(!parse("ser").goes_to_background(Persona::Ser, true));
+        assert!(parse("ser --daemon").goes_to_background(Persona::Ser, true));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,105 @@
+//! Leaving the terminal, process number files, and giving up privileges.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::{Gid, Group, Uid, User};
+
+/// Set for the process that runs in the background, so that it does not start another one.
+const MARK: &str = "SER_IN_BACKGROUND";
+/// What the background process writes when it is ready to serve.
+const READY: u8 = b'+';
+
+/// Starts this program again in the background and waits until it serves, or fails.
+///
+/// Re-running beats forking: no thread, lock or runtime of this process exists twice. What the new
+/// process prints before it is ready (errors above all) still reaches this terminal.
+///
+/// # Errors
+/// When it cannot be started, or ends before it is ready.
+pub(crate) fn start_in_background() -> Result<()> {
+    let program = std::env::current_exe().context("cannot find this program's file")?;
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let mut command = Command::new(program);
+    std::os::unix::process::CommandExt::arg0(&mut command, name);
+    let mut child = command
+        .args(arguments)
+        .env(MARK, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start in the background")?;
+    let mut answer = [0];
+    let mut pipe = child.stdout.take().context("the background process has no output")?;
+    if pipe.read(&mut answer).unwrap_or(0) == 1 && answer[0] == READY {
+        return Ok(());
+    }
+    let status = child.wait().context("cannot wait for the background process")?;
+    bail!("the server did not start ({status}); its own message stands above")
+}
+
+/// Whether this is the process started by [`start_in_background`].
+pub(crate) fn is_in_background() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
+/// Tells the process that waits in [`start_in_background`] that the server serves, and leaves its session.
+pub(crate) fn announce_ready() -> Result<()> {
+    if !is_in_background() {
+        return Ok(());
+    }
+    nix::unistd::setsid().context("cannot leave the terminal's session")?;
+    std::io::stdout().write_all(&[READY]).context("cannot report that the server is ready")?;
+    std::io::stdout().flush().context("cannot report that the server is ready")
+}
+
+/// Writes `number` and a line end to `path`.
+pub(crate) fn write_number(path: &Path, number: i32) -> Result<()> {
+    std::fs::write(path, format!("{number}\n")).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Becomes `user` and `group`, where given, for all threads.
+///
+/// # Errors
+/// When there is no such user or group, or this process may not become it.
+pub(crate) fn drop_privileges(user: Option<&str>, group: Option<&str>) -> Result<()> {
+    let user = user.map(find_user).transpose()?;
+    let group = group.map(find_group).transpose()?;
+    if let Some(gid) = group.or(user.as_ref().map(|user| user.gid)) {
+        if let Some(user) = &user {
+            let name = std::ffi::CString::new(user.name.as_str()).context("a user name with a NUL byte")?;
+            nix::unistd::initgroups(&name, gid).context("cannot take over the user's groups")?;
+        }
+        nix::unistd::setgid(gid).with_context(|| format!("cannot become group {gid}"))?;
+    }
+    if let Some(user) = user {
+        nix::unistd::setuid(user.uid).with_context(|| format!("cannot become user {}", user.name))?;
+    }
+    Ok(())
+}
+
+fn find_user(name: &str) -> Result<User> {
+    let by_number = || name.parse().ok().and_then(|number| User::from_uid(Uid::from_raw(number)).ok().flatten());
+    let user = User::from_name(name).ok().flatten().or_else(by_number);
+    user.with_context(|| format!("there is no user \"{name}\" on this system (option -u)"))
+}
+
+fn find_group(name: &str) -> Result<Gid> {
+    let by_number = || name.parse().ok().map(Gid::from_raw);
+    let group = Group::from_name(name).ok().flatten().map(|group| group.gid).or_else(by_number);
+    group.with_context(|| format!("there is no group \"{name}\" on this system (option -g)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_user_is_named_in_the_error() {
+        let error = drop_privileges(Some("no-such-user-here"), None).expect_err("there is no such user");
+        assert_eq!(error.to_string(), "there is no user \"no-such-user-here\" on this system (option -u)");
+    }
+}

@@ -1,0 +1,266 @@
+//! The order in which the server starts, runs and stops.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use engine::{Alias, Identity, Key, Links, Mailboxes, Shared, Station, Statistics, ToWorkers, Worker};
+use module_api::{Socket, SocketId};
+use net::stream::{StreamSettings, Streams};
+use net::tls::{TlsClient, TlsServer};
+use net::udp::{UdpOptions, UdpSocket};
+use script::{BoundProgram, Configuration, Listen, Settings as ScriptSettings};
+use sip_message::Transport;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::arguments::Arguments;
+use crate::control::Control;
+use crate::logging::{self, Destination, Logger};
+use crate::start_modules::{self, States};
+use crate::{background, data, greeting, listen, names, spawn, tls};
+
+/// How many messages and results may wait for one worker.
+const MAILBOX: usize = 65_536;
+
+/// Runs the server until a signal ends it.
+///
+/// # Errors
+/// Whatever keeps it from starting, each naming its cause.
+pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Result<()> {
+    enter_directories(arguments)?;
+    let runtime = runtime()?;
+    let data_dir = data::directory(arguments.data_dir.as_deref());
+    data::prepare(&data_dir)?;
+    let Configuration { dialect, settings, modules, program } = configuration;
+    let states = start_modules::start(&modules, dialect, &data_dir, runtime.handle())?;
+    let program = Arc::new(program.bind(states.in_order.clone()));
+
+    let tls_server = tls::server(arguments)?;
+    let mut identity = identity(arguments, &settings, tls_server.is_some())?;
+    let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
+    let udp = bind_udp(&mut identity, worker_count)?;
+    let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
+    let surroundings = Surroundings {
+        runtime: runtime.handle().clone(),
+        mailboxes: Mailboxes::clone(&mailboxes),
+        workers: worker_count,
+        log: Arc::new(start_log(arguments, &settings, dialect)?),
+    };
+    let shared = share(&settings, &states, identity, program, surroundings)?;
+    let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
+    let stream_settings = stream_settings(&settings, tls::client(arguments)?);
+    let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
+    listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
+
+    background::drop_privileges(arguments.user.as_deref(), arguments.group.as_deref())?;
+    let own = stations.into_iter().zip(udp);
+    let workers = start_workers(&shared, own, &mailboxes, &streams)?;
+    announce(arguments, &shared, &data_dir)?;
+    let control = Control { arguments, shared, mailboxes, data_dir, tls_server, runtime: runtime.handle().clone() };
+    runtime.block_on(control.run())?;
+    for worker in workers {
+        worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;
+    }
+    if let Some(file) = &arguments.pid_file {
+        // The process ends; a file that cannot be removed is somebody else's by now.
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(())
+}
+
+/// What the workers share with the rest of the server.
+struct Surroundings {
+    runtime: Handle,
+    mailboxes: Mailboxes,
+    workers: usize,
+    log: Arc<Logger>,
+}
+
+/// Tells everybody who waits for it that the server serves.
+fn announce(arguments: &Arguments, shared: &Shared, data_dir: &Path) -> Result<()> {
+    if let Some(file) = &arguments.pid_file {
+        background::write_number(file, std::process::id() as i32)?;
+    }
+    if let Some(file) = &arguments.pgid_file {
+        background::write_number(file, nix::unistd::getpgrp().as_raw())?;
+    }
+    if background::is_in_background() {
+        return background::announce_ready();
+    }
+    let database = arguments.file.is_none().then(|| data::database(data_dir));
+    eprint!("{}", greeting::ready(&shared.identity.sockets, &arguments.domain, database.as_deref()));
+    Ok(())
+}
+
+fn enter_directories(arguments: &Arguments) -> Result<()> {
+    if let Some(root) = &arguments.chroot {
+        nix::unistd::chroot(root).with_context(|| format!("cannot make {} the root", root.display()))?;
+        std::env::set_current_dir("/").context("cannot enter the new root")?;
+    }
+    if let Some(dir) = &arguments.working_dir {
+        std::env::set_current_dir(dir).with_context(|| format!("cannot enter {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(cores().clamp(1, 8)).enable_all().build().context("cannot start the runtime")
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// Addresses and names: of the command line where it gives any, else of the script.
+fn identity(arguments: &Arguments, settings: &ScriptSettings, has_tls: bool) -> Result<Identity> {
+    let given: Vec<Listen> = arguments.listen.iter().map(|text| listen::parse(text)).collect::<Result<_>>()?;
+    let lines = if given.is_empty() { &settings.listen } else { &given };
+    let defaults = listen::Defaults {
+        port: settings.int("port") as u16,
+        tcp: !arguments.no_tcp && !settings.flag("disable_tcp"),
+        tls: has_tls,
+    };
+    let sockets = listen::sockets(lines, defaults)?;
+    let of_script = settings.aliases.iter().map(|alias| Alias {
+        host: alias.host.to_ascii_lowercase(),
+        port: alias.port,
+        transport: alias.transport,
+    });
+    let names = arguments.domain.iter().chain(&arguments.alias);
+    let of_command_line = names.map(|name| Alias { host: name.to_ascii_lowercase(), port: None, transport: None });
+    Ok(Identity { sockets, aliases: of_script.chain(of_command_line).collect() })
+}
+
+/// For each worker its UDP sockets. A port 0 becomes the one that the kernel gives.
+fn bind_udp(identity: &mut Identity, worker_count: usize) -> Result<Vec<Vec<(SocketId, UdpSocket)>>> {
+    let mut of_workers: Vec<Vec<(SocketId, UdpSocket)>> = (0..worker_count).map(|_| Vec::new()).collect();
+    let options = UdpOptions { reuse_port: worker_count > 1, ..UdpOptions::default() };
+    for (n, socket) in identity.sockets.iter_mut().enumerate() {
+        if socket.transport != Transport::Udp {
+            continue;
+        }
+        refuse_if_taken(socket)?;
+        for sockets in &mut of_workers {
+            let udp = UdpSocket::bind(socket.address, &options).with_context(|| cannot_listen(socket))?;
+            socket.address = udp.local_address();
+            sockets.push((SocketId(n as u16), udp));
+        }
+    }
+    Ok(of_workers)
+}
+
+/// With SO_REUSEPORT a second server of the same user could take half of the traffic unseen. An
+/// ordinary socket tells whether the port is free.
+fn refuse_if_taken(socket: &Socket) -> Result<()> {
+    std::net::UdpSocket::bind(socket.address).map(drop).with_context(|| cannot_listen(socket))
+}
+
+fn cannot_listen(socket: &Socket) -> String {
+    format!("cannot listen on {}:{}", socket.transport.uri_param(), socket.address)
+}
+
+fn listen_streams(streams: &Streams, identity: &Identity, tls: Option<&Arc<TlsServer>>) -> Result<()> {
+    for socket in &identity.sockets {
+        let protocol = match socket.transport {
+            Transport::Udp | Transport::Sctp => continue,
+            Transport::Tcp => net::Protocol::Tcp,
+            Transport::Tls => net::Protocol::Tls,
+            Transport::Ws => net::Protocol::Ws,
+            Transport::Wss => net::Protocol::Wss,
+        };
+        let certificate = socket.transport.is_secure().then(|| tls.cloned()).flatten();
+        streams.listen(protocol, socket.address, certificate).with_context(|| cannot_listen(socket))?;
+    }
+    Ok(())
+}
+
+fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_api::Dialect) -> Result<Logger> {
+    let is_on_terminal = !background::is_in_background();
+    let to_stderr = arguments.log_stderr || settings.flag("log_stderror") || is_on_terminal;
+    let destination = if to_stderr { Destination::Stderr } else { Destination::Syslog };
+    let debug = settings.int("debug") + i64::from(arguments.debug);
+    let threshold = logging::threshold(debug, dialect);
+    Logger::start(destination, threshold, "ser").context("cannot start the log")
+}
+
+fn share(
+    settings: &ScriptSettings,
+    states: &States,
+    identity: Identity,
+    program: Arc<BoundProgram>,
+    around: Surroundings,
+) -> Result<Arc<Shared>> {
+    let engine_settings = engine_settings(settings, states);
+    let names = names::Dns::start(&around.runtime).context("cannot set up DNS")?;
+    let spawn = spawn::OnTokio::new(around.runtime, around.mailboxes, engine_settings.wait_deadline);
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    let (first, second) = secret.split_at(8);
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Ok(Arc::new(Shared {
+        resolve: identity.resolve_settings(),
+        settings: engine_settings,
+        identity,
+        statistics: Statistics::default(),
+        program: ArcSwap::new(program),
+        names: Arc::new(names),
+        spawn: Arc::new(spawn),
+        log: around.log,
+        key: Key(number(first), number(second)),
+        workers: AtomicUsize::new(around.workers),
+        is_draining: AtomicBool::new(false),
+    }))
+}
+
+fn stream_settings(settings: &ScriptSettings, tls_client: Option<Arc<TlsClient>>) -> StreamSettings {
+    let lifetime = settings.int("tcp_connection_lifetime");
+    let max_connections = settings.int("tcp_max_connections");
+    StreamSettings {
+        idle_timeout: Duration::from_secs(lifetime.clamp(1, 86_400) as u64),
+        max_connections: max_connections.clamp(1, 1 << 20) as usize,
+        tls_client,
+        ..StreamSettings::default()
+    }
+}
+
+fn engine_settings(settings: &ScriptSettings, states: &States) -> engine::Settings {
+    let mut engine = engine::Settings::default();
+    if settings.is_set("server_header") {
+        engine.server_header = Some(settings.text("server_header"));
+    }
+    if !settings.flag("server_signature") {
+        engine.server_header = None;
+    }
+    if let Some(tm) = states.of::<modules::tm::Settings>("tm") {
+        let timers = &mut engine.timers;
+        timers.t1 = tm.t1.unwrap_or(timers.t1);
+        timers.t2 = tm.t2.unwrap_or(timers.t2);
+        timers.invite_timeout = tm.no_reply.unwrap_or(timers.invite_timeout);
+        timers.request_timeout = tm.no_reply.unwrap_or(timers.request_timeout);
+        timers.ringing_timeout = tm.no_final.unwrap_or(timers.ringing_timeout);
+        engine.auto_trying = !tm.no_auto_trying;
+    }
+    engine
+}
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    own: impl Iterator<Item = (Station, Vec<(SocketId, UdpSocket)>)>,
+    mailboxes: &Mailboxes,
+    streams: &Arc<Streams>,
+) -> Result<Vec<JoinHandle<std::io::Result<()>>>> {
+    let mut threads = Vec::new();
+    for (number, (station, sockets)) in own.enumerate() {
+        let links = Links { mailboxes: Mailboxes::clone(mailboxes), streams: Arc::clone(streams) };
+        let worker =
+            Worker::new(number as u16, Arc::clone(shared), station, sockets, links).context("cannot make a worker")?;
+        let thread = std::thread::Builder::new().name(format!("worker {number}"));
+        threads.push(thread.spawn(move || worker.run()).context("cannot start a worker")?);
+    }
+    Ok(threads)
+}

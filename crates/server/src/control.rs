@@ -1,0 +1,120 @@
+//! Signals: drain, reload, counters.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use engine::{Mail, Mailboxes, Shared};
+use module_api::Level;
+use net::tls::TlsServer;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::arguments::Arguments;
+use crate::{load, start_modules};
+
+/// What signals act on.
+pub(crate) struct Control<'a> {
+    /// The command line, read again at a reload.
+    pub(crate) arguments: &'a Arguments,
+    /// What the workers share.
+    pub(crate) shared: Arc<Shared>,
+    /// The workers' mailboxes.
+    pub(crate) mailboxes: Mailboxes,
+    /// Where data is kept.
+    pub(crate) data_dir: PathBuf,
+    /// The certificates in use.
+    pub(crate) tls_server: Option<Arc<TlsServer>>,
+    /// Where modules run their futures.
+    pub(crate) runtime: Handle,
+}
+
+/// How long a drain may take: as long as a transaction without answer (Timer B).
+const DRAIN: Duration = Duration::from_secs(32);
+
+impl Control<'_> {
+    /// Obeys signals until one has ended the server.
+    ///
+    /// # Errors
+    /// When the system delivers no signals.
+    pub(crate) async fn run(&self) -> Result<()> {
+        let mut terminate = listen_to(SignalKind::terminate())?;
+        let mut interrupt = listen_to(SignalKind::interrupt())?;
+        let mut hang_up = listen_to(SignalKind::hangup())?;
+        let mut user = listen_to(SignalKind::user_defined1())?;
+        let mut stops = 0;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => stops += 1,
+                _ = interrupt.recv() => stops += 1,
+                _ = hang_up.recv() => self.reload(),
+                _ = user.recv() => self.log_counters(),
+                () = self.drained(), if stops > 0 => return Ok(()),
+            }
+            if stops > 0 {
+                // A second signal is from somebody who does not want to wait.
+                self.drain(if stops == 1 { DRAIN } else { Duration::ZERO }).await;
+            }
+        }
+    }
+
+    /// Lets the workers finish what they have and take nothing new.
+    async fn drain(&self, within: Duration) {
+        self.shared.is_draining.store(true, Ordering::Relaxed);
+        let stop_at = Instant::now() + within;
+        for mailbox in self.mailboxes.iter() {
+            let mut mail = Mail::Drain(stop_at);
+            while let Err(full) = mailbox.send(mail) {
+                mail = full.0;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        self.say(Level::Notice, "draining: new requests get 503");
+    }
+
+    /// Waits until every worker has stopped.
+    async fn drained(&self) {
+        const LOOK: Duration = Duration::from_millis(20);
+        while self.shared.workers.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Loads script and certificates again. What does not load changes nothing.
+    fn reload(&self) {
+        match self.try_reload() {
+            Ok(()) => self.say(Level::Notice, "script and certificates are reloaded"),
+            Err(error) => self.say(Level::Error, &format!("reload: {error:#}; the server goes on as before")),
+        }
+    }
+
+    fn try_reload(&self) -> Result<()> {
+        if let Some(tls) = &self.tls_server {
+            tls.reload().context("certificates")?;
+        }
+        let configuration = load::load(self.arguments)?;
+        let dialect = configuration.dialect;
+        let start = || start_modules::start(&configuration.modules, dialect, &self.data_dir, &self.runtime);
+        // Modules may wait for a database while they start, which this task may not.
+        let states = tokio::task::block_in_place(start)?;
+        let program = configuration.program.bind(states.in_order);
+        self.shared.program.store(Arc::new(program));
+        Ok(())
+    }
+
+    fn log_counters(&self) {
+        for (name, value) in self.shared.statistics.all() {
+            self.say(Level::Notice, &format!("{name} {value}"));
+        }
+    }
+
+    fn say(&self, level: Level, text: &str) {
+        self.shared.log.write(level, text.as_bytes());
+    }
+}
+
+fn listen_to(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("cannot listen to signals")
+}

@@ -1,0 +1,169 @@
+//! The log: to the terminal or to syslog, without ever delaying the worker that writes.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use module_api::{Counter, Level};
+
+/// How many lines may wait to be written; what comes beyond is counted and dropped.
+const QUEUE: usize = 4096;
+
+/// Hands lines to a thread of its own, since a terminal or a disk may stall.
+pub(crate) struct Logger {
+    queue: SyncSender<(Level, Vec<u8>)>,
+    threshold: Level,
+    dropped: Counter,
+}
+
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Standard error.
+    Stderr,
+    /// The system's log, facility daemon.
+    Syslog,
+}
+
+impl Logger {
+    /// Writes what is at least as loud as `threshold` to `destination`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn start(destination: Destination, threshold: Level, name: &str) -> io::Result<Logger> {
+        let (queue, lines) = sync_channel(QUEUE);
+        let dropped = Counter::default();
+        let mut output = Output::open(destination, name);
+        let counter = dropped.clone();
+        std::thread::Builder::new().name("log".into()).spawn(move || write_all(&lines, &mut output, &counter))?;
+        Ok(Logger { queue, threshold, dropped })
+    }
+}
+
+impl engine::Log for Logger {
+    fn write(&self, level: Level, text: &[u8]) {
+        if level > self.threshold {
+            return;
+        }
+        if let Err(TrySendError::Full(_)) = self.queue.try_send((level, text.to_vec())) {
+            self.dropped.increment();
+        }
+    }
+}
+
+/// The level that a script's `debug` parameter asks for, which both families count differently.
+pub(crate) fn threshold(debug: i64, dialect: module_api::Dialect) -> Level {
+    let notice = match dialect {
+        module_api::Dialect::Ser => 2,
+        module_api::Dialect::Kamailio => 1,
+    };
+    match debug - notice {
+        2.. => Level::Debug,
+        1 => Level::Info,
+        0 => Level::Notice,
+        -1 => Level::Warning,
+        -2 => Level::Error,
+        -3 => Level::Critical,
+        _ => Level::Alert,
+    }
+}
+
+fn write_all(lines: &Receiver<(Level, Vec<u8>)>, output: &mut Output, dropped: &Counter) {
+    let mut reported = 0;
+    for (level, text) in lines {
+        output.write(level, &text);
+        let lost = dropped.value();
+        if lost > reported {
+            output.write(Level::Warning, format!("{} log lines dropped: too many at once", lost - reported).as_bytes());
+            reported = lost;
+        }
+    }
+}
+
+enum Output {
+    Stderr { color: bool },
+    Syslog { socket: UnixDatagram, ident: String },
+}
+
+impl Output {
+    fn open(destination: Destination, name: &str) -> Output {
+        let stderr = Output::Stderr { color: io::stderr().is_terminal() };
+        if destination == Destination::Stderr {
+            return stderr;
+        }
+        let connected = UnixDatagram::unbound().and_then(|socket| socket.connect("/dev/log").map(|()| socket));
+        match connected {
+            Ok(socket) => Output::Syslog { socket, ident: format!("{name}[{}]", std::process::id()) },
+            // A machine without syslog still deserves a log.
+            Err(_) => stderr,
+        }
+    }
+
+    fn write(&mut self, level: Level, text: &[u8]) {
+        let text = text.trim_ascii_end();
+        match self {
+            Output::Stderr { color } => {
+                let (name, code) = shown(level);
+                let mut line = Vec::with_capacity(text.len() + 24);
+                if *color {
+                    line.extend_from_slice(format!("\x1b[{code}m{name}\x1b[0m ").as_bytes());
+                } else {
+                    line.extend_from_slice(format!("{name} ").as_bytes());
+                }
+                line.extend(
+                    text.iter().map(|byte| if byte.is_ascii_control() && *byte != b'\t' { b' ' } else { *byte }),
+                );
+                line.push(b'\n');
+                // A terminal that is gone takes no log, and there is nobody left to tell.
+                let _ = io::stderr().write_all(&line);
+            }
+            Output::Syslog { socket, ident } => {
+                const DAEMON: u8 = 3 << 3;
+                let mut line = format!("<{}>{ident}: ", DAEMON | severity(level)).into_bytes();
+                line.extend_from_slice(text);
+                // As above: a syslog that takes nothing cannot be told about it.
+                let _ = socket.send(&line);
+            }
+        }
+    }
+}
+
+fn shown(level: Level) -> (&'static str, u8) {
+    match level {
+        Level::Alert => ("ALERT", 31),
+        Level::Critical => ("CRITICAL", 31),
+        Level::Error => ("ERROR", 31),
+        Level::Warning => ("WARNING", 33),
+        Level::Notice => ("NOTICE", 32),
+        Level::Info => ("INFO", 36),
+        Level::Debug => ("DEBUG", 90),
+    }
+}
+
+/// Severity of RFC 5424 section 6.2.1.
+fn severity(level: Level) -> u8 {
+    match level {
+        Level::Alert => 1,
+        Level::Critical => 2,
+        Level::Error => 3,
+        Level::Warning => 4,
+        Level::Notice => 5,
+        Level::Info => 6,
+        Level::Debug => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use module_api::Dialect;
+
+    #[test]
+    fn both_families_count_their_debug_levels_their_own_way() {
+        assert_eq!(threshold(3, Dialect::Kamailio), Level::Debug);
+        assert_eq!(threshold(0, Dialect::Kamailio), Level::Warning);
+        assert_eq!(threshold(2, Dialect::Ser), Level::Notice);
+        assert_eq!(threshold(4, Dialect::Ser), Level::Debug);
+        assert_eq!(threshold(-5, Dialect::Kamailio), Level::Alert);
+    }
+}
