@@ -4,6 +4,8 @@
 //! touches the module's own file and nothing else. The list below is the only registration.
 #![forbid(unsafe_code)]
 
+pub mod auth;
+pub mod auth_db;
 pub mod core;
 pub mod maxfwd;
 pub mod pv;
@@ -30,8 +32,10 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 11] = [
+static CATALOG: [&Module; 13] = [
     &core::MODULE,
+    &auth::MODULE,
+    &auth_db::MODULE,
     &maxfwd::MODULE,
     &pv::MODULE,
     &registrar::MODULE,

@@ -225,6 +225,29 @@ impl Bench {
         }
     }
 
+    /// As [`Bench::run`], waiting for what the function waits for.
+    pub(crate) fn run_waiting(
+        &mut self,
+        module: &Module,
+        name: &str,
+        args: &[&str],
+        runtime: &tokio::runtime::Runtime,
+    ) -> i64 {
+        let args: Vec<Arg> = args.iter().map(|arg| Arg::Value(text(arg))).collect();
+        let mut outcome = self.outcome(module, name, &args);
+        loop {
+            outcome = match outcome {
+                Outcome::Value(code) => return code,
+                Outcome::Fail(fault) => return fault.code,
+                Outcome::Finish => return 1000,
+                Outcome::Wait(wait) => {
+                    let resume = runtime.block_on(wait.0);
+                    resume(&mut Call::new(&mut self.context, &mut self.host, &args, &self.state, self.dialect))
+                }
+            };
+        }
+    }
+
     /// What function `name` of `module` answers.
     pub(crate) fn outcome(&mut self, module: &Module, name: &str, args: &[Arg]) -> Outcome {
         let function: &Function = module
@@ -299,4 +322,32 @@ pub(crate) fn registrar_state(settings: &[(&str, i64)]) -> Arc<dyn State> {
     let usrloc = make(&crate::usrloc::MODULE, &[], Dialect::Kamailio, &|_| None).expect("usrloc starts");
     let others = |name: &str| (name == "usrloc").then(|| Arc::clone(&usrloc));
     make(&crate::registrar::MODULE, &settings, Dialect::Kamailio, &others).expect("registrar starts")
+}
+
+/// A header line with credentials of a user of example.com, signed with a password.
+pub(crate) fn signed(
+    header: &str,
+    user: &str,
+    password: &str,
+    method: &str,
+    nonces: &sip_proto::digest::Nonces,
+) -> String {
+    use sip_proto::digest::{Algorithm, Credentials, ha1, response};
+    let nonce = nonces.issue("example.com", FakeHost::default().unix_time, 1);
+    let ha1 = ha1(Algorithm::Md5, user.as_bytes(), b"example.com", password.as_bytes());
+    let credentials = Credentials {
+        username: user.as_bytes(),
+        realm: b"example.com",
+        nonce: nonce.as_bytes(),
+        uri: b"sip:example.com",
+        response: b"",
+        algorithm: Some(Algorithm::Md5),
+        qop: None,
+    };
+    let digest = response(&credentials, Algorithm::Md5, method.as_bytes(), ha1.as_str());
+    format!(
+        "{header}: Digest username=\"{user}\", realm=\"example.com\", nonce=\"{nonce}\", uri=\"sip:example.com\", \
+         response=\"{}\"\r\n",
+        digest.as_str()
+    )
 }

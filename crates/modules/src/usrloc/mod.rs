@@ -8,6 +8,8 @@ mod table;
 use module_api::Module;
 
 pub use binding::{Contact, method_bit};
+pub(crate) use settings::open_store;
+
 pub use locations::{LocationTable, Locations, WriteFailed};
 pub use table::Table;
 

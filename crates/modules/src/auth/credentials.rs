@@ -1,0 +1,179 @@
+//! Finding credentials, judging them, and taking them off.
+
+use bytes::Bytes;
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use sip_message::{HeaderName, Message, Method, Span, Uri};
+use sip_proto::digest::{Algorithm, Credentials, Nonces, Verdict, ha1, verify};
+
+pub(super) const CONSUME: Function = Function {
+    name: "consume_credentials",
+    params: &[],
+    routes: Routes::REQUESTS,
+    doc: "Takes the credentials that were verified off the request, so that they do not leave this domain. False when \
+          none were verified.",
+    example: "consume_credentials();",
+    run: |call| match call.context.note::<Verified>() {
+        Some(Verified(span)) => {
+            let span = *span;
+            call.context.edits.remove(span);
+            Outcome::TRUE
+        }
+        None => Outcome::FALSE,
+    },
+};
+
+pub(super) const HAS: Function = Function {
+    name: "has_credentials",
+    params: &[Param::required("realm", ParamKind::Format)],
+    routes: Routes::REQUESTS,
+    doc: "True when the request brings credentials for the realm, right or wrong.",
+    example: "if (!has_credentials(\"example.com\")) www_challenge(\"example.com\", \"1\");",
+    run: |call| {
+        let realm = call.text(0);
+        let has = |kind| Claim::find(&call.context.message, kind, &realm).is_some();
+        (has(Kind::Www) || has(Kind::Proxy)).into()
+    },
+};
+
+/// Who asks: a user agent server with 401, or a proxy with 407.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Www,
+    Proxy,
+}
+
+impl Kind {
+    /// A registrar is the REGISTER's server; for everything else this is a proxy.
+    pub(crate) fn of(message: &Message) -> Kind {
+        if message.method() == Method::Register { Kind::Www } else { Kind::Proxy }
+    }
+
+    pub(super) fn refusal(self) -> (u16, &'static str) {
+        match self {
+            Kind::Www => (401, "Unauthorized"),
+            Kind::Proxy => (407, "Proxy Authentication Required"),
+        }
+    }
+
+    pub(super) fn challenge_header(self) -> &'static str {
+        match self {
+            Kind::Www => "WWW-Authenticate",
+            Kind::Proxy => "Proxy-Authenticate",
+        }
+    }
+
+    fn header(self) -> HeaderName {
+        match self {
+            Kind::Www => HeaderName::Authorization,
+            Kind::Proxy => HeaderName::ProxyAuthorization,
+        }
+    }
+}
+
+/// The header whose credentials were found right.
+struct Verified(Span);
+
+/// Noted when only the nonce was too old, for the next challenge.
+pub(super) struct WasStale;
+
+/// Credentials of a request for one realm: who it says that it is.
+pub(crate) struct Claim {
+    value: Vec<u8>,
+    field: Span,
+}
+
+/// How an attempt to authenticate ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    Accepted,
+    /// There are no credentials for the realm.
+    Missing,
+    /// Wrong password or no such user: nothing tells which.
+    Refused,
+    Stale,
+    /// The right password, but for another user than the request names.
+    OtherUser,
+}
+
+impl Claim {
+    /// The credentials for `realm`.
+    pub(crate) fn find(message: &Message, kind: Kind, realm: &[u8]) -> Option<Claim> {
+        message.headers_named(kind.header()).find_map(|header| {
+            let value = header.unfolded().into_owned();
+            let is_ours = Credentials::parse(&value)?.realm == realm;
+            is_ours.then_some(Claim { value, field: header.field })
+        })
+    }
+
+    fn credentials(&self) -> Option<Credentials<'_>> {
+        Credentials::parse(&self.value)
+    }
+
+    /// The user name, and the domain behind an @ where it has one.
+    pub(crate) fn user(&self) -> Option<(String, Option<String>)> {
+        let name = String::from_utf8_lossy(self.credentials()?.username).into_owned();
+        Some(match name.split_once('@') {
+            Some((user, domain)) => (user.to_owned(), Some(domain.to_owned())),
+            None => (name, None),
+        })
+    }
+
+    pub(crate) fn algorithm(&self) -> Option<Algorithm> {
+        self.credentials()?.algorithm
+    }
+
+    /// HA1 of a password for these credentials.
+    pub(crate) fn ha1_of(&self, password: &str) -> Option<String> {
+        let credentials = self.credentials()?;
+        let digest = ha1(credentials.algorithm?, credentials.username, credentials.realm, password.as_bytes());
+        Some(digest.as_str().to_owned())
+    }
+
+    /// Judges the credentials; `ha1` is none when there is no such user.
+    pub(crate) fn judge(&self, call: &mut Call<'_>, nonces: &Nonces, ha1: Option<&str>) -> Check {
+        let Some(credentials) = self.credentials() else { return Check::Refused };
+        let message = std::sync::Arc::clone(&call.context.message);
+        match verify(&credentials, message.method_text(), ha1, nonces, call.host.unix_time()) {
+            Verdict::Accepted => {
+                call.context.set_note(Verified(self.field));
+                Check::Accepted
+            }
+            Verdict::Stale => {
+                call.context.set_note(WasStale);
+                Check::Stale
+            }
+            Verdict::Refused => Check::Refused,
+        }
+    }
+
+    /// Whether the user is the one of From, or of To for REGISTER.
+    pub(crate) fn is_of_sender(&self, message: &Message) -> bool {
+        let side = if message.method() == Method::Register { message.to() } else { message.from() };
+        let uri = side.ok().and_then(|side| side.parsed_uri().ok());
+        let named = uri.and_then(|uri| uri.user).map(sip_message::unescape);
+        let claimed = self.user().map(|(user, _)| user.into_bytes());
+        named.is_some() && named.as_deref() == claimed.as_deref()
+    }
+}
+
+/// The return code of Kamailio for an attempt; SER knows true and false alone.
+pub(crate) fn outcome(check: Check) -> Outcome {
+    Outcome::Value(match check {
+        Check::Accepted => 1,
+        Check::Refused => -2,
+        Check::Stale => -4,
+        Check::Missing => -5,
+        Check::OtherUser => -8,
+    })
+}
+
+/// The realm of a call; an empty one means the domain of the side that must prove itself.
+pub(crate) fn realm_or_domain(call: &Call<'_>, realm: &Bytes) -> String {
+    if !realm.is_empty() {
+        return String::from_utf8_lossy(realm).into_owned();
+    }
+    let message = &call.context.message;
+    let side = if message.method() == Method::Register { message.to() } else { message.from() };
+    let domain = side.ok().and_then(|side| Uri::parse(side.uri).ok()).map(|uri| uri.host_text);
+    String::from_utf8_lossy(domain.unwrap_or_default()).into_owned()
+}

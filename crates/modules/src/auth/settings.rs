@@ -1,0 +1,85 @@
+//! What `modparam` can set about authentication.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use module_api::{Parameter, SettingKind, Setup, SetupError, State};
+use sip_proto::digest::{Algorithm, Nonces, ha1};
+
+/// The state of module auth.
+pub(crate) struct Authentication {
+    /// Makes nonces and knows them again.
+    pub(crate) nonces: Nonces,
+    /// What challenges offer, most preferred first.
+    pub(super) algorithms: Vec<Algorithm>,
+}
+
+pub(super) static PARAMETERS: [Parameter; 18] = [
+    Parameter {
+        name: "secret",
+        kind: SettingKind::Str,
+        default: "",
+        doc: "What nonces are signed with; servers that share it know each other's nonces. Random when not given.",
+    },
+    Parameter {
+        name: "nonce_expire",
+        kind: SettingKind::Int,
+        default: "300",
+        doc: "How long a nonce may be used, in seconds.",
+    },
+    Parameter {
+        name: "algorithm",
+        kind: SettingKind::Str,
+        default: "MD5",
+        doc: "The digest algorithms of challenges, most preferred first, between commas: MD5, SHA-256, SHA-512-256.",
+    },
+    ignored("qop", "Has no effect: the flags of a challenge say whether qop is offered."),
+    ignored("nonce_count", "Has no effect: nonces are not counted."),
+    ignored("one_time_nonce", "Has no effect: nonces may be used until they expire."),
+    ignored("nonce_auth_max_drift", "Has no effect: a nonce of the future is never good."),
+    ignored("auth_checks_register", "Has no effect: a nonce is bound to its realm and time."),
+    ignored("auth_checks_no_dlg", "Has no effect: a nonce is bound to its realm and time."),
+    ignored("auth_checks_in_dlg", "Has no effect: a nonce is bound to its realm and time."),
+    ignored("force_stateless_reply", "Has no effect: a challenge takes the transaction where there is one."),
+    ignored("realm_prefix", "Has no effect."),
+    ignored("use_domain", "Has no effect."),
+    ignored("nc_array_size", "Has no effect: nonces are not counted."),
+    ignored("nc_array_order", "Has no effect: nonces are not counted."),
+    ignored("add_authinfo_hdr", "Has no effect."),
+    ignored("rpid_prefix", "Has no effect: Remote-Party-ID is not written."),
+    ignored("rpid_suffix", "Has no effect: Remote-Party-ID is not written."),
+];
+
+const fn ignored(name: &'static str, doc: &'static str) -> Parameter {
+    Parameter { name, kind: SettingKind::Ignored, default: "", doc }
+}
+
+pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
+    let lifetime = u64::try_from(setup.int("nonce_expire")).ok().filter(|seconds| *seconds > 0);
+    let lifetime = lifetime.ok_or_else(|| bad("nonce_expire", "must be a number of seconds".into()))?;
+    let algorithms = algorithms(setup.text("algorithm").as_bytes());
+    let algorithms = algorithms.ok_or_else(|| bad("algorithm", "must be MD5, SHA-256 or SHA-512-256".into()))?;
+    let secret = secret(&setup.text("secret"))?;
+    Ok(Arc::new(Authentication { nonces: Nonces::new(secret, Duration::from_secs(lifetime)), algorithms }))
+}
+
+/// Algorithms between commas; none when one is unknown.
+pub(super) fn algorithms(text: &[u8]) -> Option<Vec<Algorithm>> {
+    text.split(|byte| *byte == b',').map(|name| Algorithm::from_token(name.trim_ascii())).collect()
+}
+
+fn secret(text: &str) -> Result<[u8; 32], SetupError> {
+    let mut secret = [0; 32];
+    if text.is_empty() {
+        getrandom::fill(&mut secret).map_err(|error| SetupError::Unavailable(format!("no random numbers: {error}")))?;
+        return Ok(secret);
+    }
+    // Any text becomes a key of full length; half of the digits are 128 bits, as many as a nonce proves.
+    let digits = ha1(Algorithm::Sha256, text.as_bytes(), b"nonce", b"");
+    secret.copy_from_slice(&digits.as_bytes()[..32]);
+    Ok(secret)
+}
+
+fn bad(name: &'static str, cause: String) -> SetupError {
+    SetupError::Setting { name, cause }
+}
