@@ -6,11 +6,13 @@
 //! repeats exactly.
 #![forbid(unsafe_code)]
 
+mod messages;
 mod names;
 mod network;
 mod script;
 mod work;
 
+pub use messages::{answer, answer_tagged, line, request, with_line};
 pub use names::StaticNames;
 pub use network::{Arrived, Network, SERVER, Weather};
 pub use script::{ScriptFailure, compile};

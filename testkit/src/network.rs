@@ -175,6 +175,31 @@ impl Network {
         self.inboxes.remove(&at).unwrap_or_default()
     }
 
+    /// Takes the first lines of what has arrived at a peer so far.
+    pub fn start_lines(&mut self, at: &str) -> Vec<String> {
+        self.received(at).iter().map(Arrived::start_line).collect()
+    }
+
+    /// Takes the one message that has arrived at a peer.
+    ///
+    /// # Panics
+    /// When it is not exactly one.
+    pub fn received_one(&mut self, at: &str) -> String {
+        let mut arrived = self.received(at);
+        assert_eq!(arrived.len(), 1, "at {at}: {:?}", arrived.iter().map(Arrived::start_line).collect::<Vec<_>>());
+        arrived.remove(0).text()
+    }
+
+    /// Has the server take no new work.
+    pub fn drain(&mut self) {
+        self.shared.is_draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether something waits for a reply of the server.
+    pub fn is_busy(&self) -> bool {
+        self.core.is_busy()
+    }
+
     fn step(&mut self, moment: Duration) {
         self.now = moment;
         self.core.begin_turn(self.begin + moment, BEGIN_UNIX + moment);
