@@ -28,8 +28,9 @@ pub static MODULE: Module = Module {
         Parameter {
             name: "use_domain",
             kind: SettingKind::Int,
-            default: "1",
-            doc: "1 tells users of different domains apart; the realm is the domain. 0 takes the user of any domain.",
+            default: "",
+            doc: "1 tells users of different domains apart, the realm being the domain; 0 takes the user of any domain. \
+                  Default 1 in SER scripts, else 0.",
         },
         Parameter {
             name: "calculate_ha1",
@@ -137,7 +138,11 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     Ok(Arc::new(Subscribers {
         auth,
         store: crate::usrloc::open_store(setup)?,
-        uses_domain: setup.int("use_domain") != 0,
+        // SER told domains apart unless told otherwise; Kamailio does not.
+        uses_domain: match setup.is_set("use_domain") {
+            true => setup.int("use_domain") != 0,
+            false => setup.dialect == Dialect::Ser,
+        },
         prefers_password: setup.int("calculate_ha1") != 0,
         cache_time: Duration::from_secs(seconds),
         cache: Mutex::new(HashMap::new()),

@@ -7,14 +7,19 @@
 pub mod auth;
 pub mod auth_db;
 pub mod core;
+pub mod kex;
 pub mod maxfwd;
+pub mod passive;
+pub mod pike;
 pub mod pv;
 pub mod registrar;
 pub mod rr;
+pub mod sanity;
 pub mod siputils;
 pub mod sl;
 pub mod textops;
 pub mod tm;
+pub mod tmx;
 pub mod usrloc;
 pub mod xlog;
 
@@ -32,18 +37,37 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 13] = [
+static CATALOG: [&Module; 32] = [
     &core::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
+    &passive::CFG_RPC,
+    &passive::COREX,
+    &passive::CTL,
+    &passive::DB_MYSQL,
+    &passive::DB_POSTGRES,
+    &passive::DB_SQLITE,
+    &passive::DB_TEXT,
+    &passive::DBTEXT,
+    &passive::DEBUGGER,
+    &passive::FIFO,
+    &kex::MODULE,
     &maxfwd::MODULE,
+    &passive::MI_FIFO,
+    &passive::MI_RPC,
+    &passive::MYSQL,
+    &pike::MODULE,
+    &passive::POSTGRES,
+    &passive::PRINT,
     &pv::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
+    &sanity::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
     &textops::MODULE,
     &tm::MODULE,
+    &tmx::MODULE,
     &usrloc::MODULE,
     &xlog::MODULE,
 ];

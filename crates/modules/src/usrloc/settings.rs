@@ -1,7 +1,7 @@
 //! Start of the location tables: settings, database, sweeping.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use module_api::{Parameter, SettingKind, Setup, SetupError, State};
@@ -108,7 +108,7 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     ));
     load(setup, &locations)?;
     let pause = Duration::from_secs(u64::try_from(setup.int("timer_interval")).unwrap_or(0).max(1));
-    (setup.spawn)(Box::pin(sweep(Arc::clone(&locations), pause)));
+    (setup.spawn)(Box::pin(sweep(Arc::downgrade(&locations), pause)));
     Ok(locations)
 }
 
@@ -157,10 +157,11 @@ fn load(setup: &Setup<'_>, locations: &Arc<Locations>) -> Result<(), SetupError>
     Ok(())
 }
 
-/// Removes what has run out, for ever.
-async fn sweep(locations: Arc<Locations>, pause: Duration) {
+/// Removes what has run out, until the tables are gone: a reload makes new ones.
+async fn sweep(locations: Weak<Locations>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
+        let Some(locations) = locations.upgrade() else { return };
         locations.sweep(now()).await;
     }
 }

@@ -1,0 +1,198 @@
+//! Branch flags, the next hop, and names of this server: what Kamailio keeps outside its core.
+
+use bytes::Bytes;
+use module_api::{Call, Function, Module, Outcome, Param, ParamKind, Routes, Target, Value};
+use sip_message::Uri;
+
+/// Functions of Kamailio's module kex.
+pub static MODULE: Module = Module {
+    name: "kex",
+    doc: "Branch flags, the next hop, and names of this server.",
+    parameters: &[],
+    functions: &[
+        SETBFLAG,
+        RESETBFLAG,
+        ISBFLAGSET,
+        ISDSTURISET,
+        SETDSTURI,
+        RESETDSTURI,
+        IS_MYSELF,
+        IS_MYHOST,
+        PRINTF,
+        crate::also("avp_printf", PRINTF),
+    ],
+    variables: &[],
+    make: crate::no_state,
+};
+
+const FLAG: &[Param] = &[Param::required("flag", ParamKind::Flag), Param::optional("branch", ParamKind::Int)];
+
+const SETBFLAG: Function = Function {
+    name: "setbflag",
+    params: FLAG,
+    routes: Routes::ANY,
+    doc: "Sets a branch flag of the Request-URI (branch 0) or of an added target (from 1).",
+    example: "setbflag(6);",
+    run: |call| with_flags(call, |flags, bit| *flags |= bit),
+};
+
+const RESETBFLAG: Function = Function {
+    name: "resetbflag",
+    params: FLAG,
+    routes: Routes::ANY,
+    doc: "Clears a branch flag of the Request-URI (branch 0) or of an added target (from 1).",
+    example: "resetbflag(6);",
+    run: |call| with_flags(call, |flags, bit| *flags &= !bit),
+};
+
+const ISBFLAGSET: Function = Function {
+    name: "isbflagset",
+    params: FLAG,
+    routes: Routes::ANY,
+    doc: "True when the branch flag of the Request-URI (branch 0) or of an added target (from 1) is set.",
+    example: "if (isbflagset(6)) xlog(\"behind NAT\\n\");",
+    run: |call| {
+        let mut is_set = false;
+        with_flags(call, |flags, bit| is_set = *flags & bit != 0);
+        is_set.into()
+    },
+};
+
+const ISDSTURISET: Function = Function {
+    name: "isdsturiset",
+    params: &[],
+    routes: Routes::REQUESTS,
+    doc: "True when a next hop is set.",
+    example: "if (!isdsturiset()) $du = \"sip:gateway.example.com\";",
+    run: |call| call.context.target.destination.is_some().into(),
+};
+
+const SETDSTURI: Function = Function {
+    name: "setdsturi",
+    params: &[Param::required("uri", ParamKind::Format)],
+    routes: Routes::REQUESTS,
+    doc: "Sets the next hop. False when the text is not a URI.",
+    example: "setdsturi(\"sip:192.0.2.7:5080\");",
+    run: |call| {
+        let uri = call.text(0);
+        if Uri::parse(&uri).is_err() {
+            return Outcome::FALSE;
+        }
+        call.context.set_destination(Some(uri));
+        Outcome::TRUE
+    },
+};
+
+const RESETDSTURI: Function = Function {
+    name: "resetdsturi",
+    params: &[],
+    routes: Routes::REQUESTS,
+    doc: "Takes the next hop back: the Request-URI decides.",
+    example: "resetdsturi();",
+    run: |call| {
+        call.context.set_destination(None);
+        Outcome::TRUE
+    },
+};
+
+const IS_MYSELF: Function = Function {
+    name: "is_myself",
+    params: &[Param::required("uri", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "True when the URI, or host with or without port, names this server.",
+    example: "if (is_myself(\"$fu\")) xlog(\"one of ours\\n\");",
+    run: |call| is_own(call, true),
+};
+
+const IS_MYHOST: Function = Function {
+    name: "is_myhost",
+    params: &[Param::required("uri", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "As is_myself(), whatever the port.",
+    example: "if (is_myhost(\"$fd\")) xlog(\"one of ours\\n\");",
+    run: |call| is_own(call, false),
+};
+
+const PRINTF: Function = Function {
+    name: "pv_printf",
+    params: &[Param::required("variable", ParamKind::Output), Param::required("format", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "Puts text with its variables expanded into a variable.",
+    example: "pv_printf(\"$var(x)\", \"$fU calls $rU\");",
+    run: |call| {
+        let text = call.text(1);
+        match call.write_output(0, Value::Str(text)) {
+            Ok(()) => Outcome::TRUE,
+            Err(fault) => Outcome::Fail(fault),
+        }
+    },
+};
+
+fn with_flags(call: &mut Call<'_>, act: impl FnOnce(&mut u32, u32)) -> Outcome {
+    let flag = call.int(0).and_then(|flag| u32::try_from(flag).ok()).filter(|flag| *flag < module_api::FLAG_COUNT);
+    let branch = usize::try_from(call.int(1).unwrap_or(0)).ok();
+    let target: Option<&mut Target> = match branch {
+        Some(0) => Some(&mut call.context.target),
+        Some(number) => call.context.branches.get_mut(number - 1),
+        None => None,
+    };
+    match (flag, target) {
+        (Some(flag), Some(target)) => {
+            act(&mut target.flags, 1 << flag);
+            Outcome::TRUE
+        }
+        _ => Outcome::FALSE,
+    }
+}
+
+fn is_own(call: &Call<'_>, minds_port: bool) -> Outcome {
+    let text = call.text(0);
+    let has_scheme = text.starts_with(b"sip:") || text.starts_with(b"sips:");
+    let uri: Bytes = if has_scheme { text } else { [b"sip:", &text[..]].concat().into() };
+    match Uri::parse(&uri) {
+        Ok(uri) => {
+            let port = uri.port.filter(|_| minds_port);
+            call.host.is_myself(uri.host_text, port, uri.transport()).into()
+        }
+        Err(_) => Outcome::FALSE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    #[test]
+    fn branch_flags_belong_to_their_target() {
+        let mut bench = Bench::invite();
+        bench.context.branches.push(Target::new(Bytes::from_static(b"sip:a@h")));
+        assert_eq!(bench.run(&MODULE, "setbflag", &["6"]), 1);
+        assert_eq!(bench.run(&MODULE, "isbflagset", &["6", "0"]), 1);
+        assert_eq!(bench.run(&MODULE, "isbflagset", &["6", "1"]), -1);
+        assert_eq!(bench.run(&MODULE, "setbflag", &["6", "1"]), 1);
+        assert_eq!(bench.run(&MODULE, "setbflag", &["6", "2"]), -1);
+        assert_eq!(bench.run(&MODULE, "resetbflag", &["6"]), 1);
+        assert_eq!(bench.run(&MODULE, "isbflagset", &["6"]), -1);
+        assert_eq!(bench.context.branches[0].flags, 64);
+    }
+
+    #[test]
+    fn names_of_this_server_are_known() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.run(&MODULE, "is_myself", &["sip:x@example.com"]), 1);
+        assert_eq!(bench.run(&MODULE, "is_myself", &["example.com:9"]), -1);
+        assert_eq!(bench.run(&MODULE, "is_myhost", &["example.com:9"]), 1);
+        assert_eq!(bench.run(&MODULE, "is_myself", &["other.org"]), -1);
+    }
+
+    #[test]
+    fn the_next_hop_is_set_and_taken_back() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.run(&MODULE, "isdsturiset", &[]), -1);
+        assert_eq!(bench.run(&MODULE, "setdsturi", &["sip:h"]), 1);
+        assert_eq!(bench.run(&MODULE, "isdsturiset", &[]), 1);
+        bench.run(&MODULE, "resetdsturi", &[]);
+        assert_eq!(bench.run(&MODULE, "isdsturiset", &[]), -1);
+    }
+}

@@ -1,0 +1,133 @@
+//! Modules that scripts load and that are built in here, or that nothing is left of.
+//!
+//! Each of them may be loaded and configured without effect. Where a script calls a function of
+//! such a module the checker still says that there is no such function: nothing is pretended.
+
+use module_api::{Function, Level, Module, Outcome, Param, ParamKind, Parameter, Routes, SettingKind};
+
+macro_rules! passive {
+    ($ident:ident, $name:literal, $doc:literal, [$($parameter:literal),*]) => {
+        #[doc = $doc]
+        pub static $ident: Module = Module {
+            name: $name,
+            doc: $doc,
+            parameters: &[$(ignored($parameter)),*],
+            functions: &[],
+            variables: &[],
+            make: crate::no_state,
+        };
+    };
+}
+
+passive!(
+    CTL,
+    "ctl",
+    "Has no effect: the server is controlled through its own socket.",
+    [
+        "binrpc",
+        "fifo",
+        "mode",
+        "user",
+        "group",
+        "autoconversion",
+        "binrpc_max_body_size",
+        "binrpc_struct_max_body_size",
+        "binrpc_buffer_size"
+    ]
+);
+passive!(CFG_RPC, "cfg_rpc", "Has no effect: settings are read with the server's own control program.", []);
+passive!(
+    MI_FIFO,
+    "mi_fifo",
+    "Has no effect: the server is controlled through its own socket.",
+    ["fifo_name", "fifo_mode", "fifo_group", "fifo_user", "reply_dir", "reply_indent"]
+);
+passive!(MI_RPC, "mi_rpc", "Has no effect: the server is controlled through its own socket.", ["rpc_url"]);
+passive!(
+    FIFO,
+    "fifo",
+    "Has no effect: the server is controlled through its own socket.",
+    ["fifo_file", "fifo_mode", "fifo_name"]
+);
+passive!(
+    DEBUGGER,
+    "debugger",
+    "Has no effect: the server has its own way of tracing a script.",
+    [
+        "cfgtrace",
+        "breakpoint",
+        "log_level",
+        "log_facility",
+        "log_prefix",
+        "mod_hash_size",
+        "mod_level_mode",
+        "mod_level",
+        "mod_facility_mode",
+        "cfgtest",
+        "log_assign",
+        "step_usleep",
+        "step_loops",
+        "reset_msgid"
+    ]
+);
+passive!(COREX, "corex", "Has no parameters or functions of its own: append_branch() is in the core.", []);
+passive!(
+    DB_MYSQL,
+    "db_mysql",
+    "Has no effect: a db_url says which database is used.",
+    ["ping_interval", "timeout_interval", "auto_reconnect", "insert_delayed", "update_affected_found"]
+);
+passive!(MYSQL, "mysql", "Has no effect: a db_url says which database is used.", ["ping_interval", "auto_reconnect"]);
+passive!(
+    DB_POSTGRES,
+    "db_postgres",
+    "Has no effect: a db_url says which database is used.",
+    ["retries", "lockset", "timeout", "tcp_keepalive"]
+);
+passive!(POSTGRES, "postgres", "Has no effect: a db_url says which database is used.", []);
+passive!(
+    DB_SQLITE,
+    "db_sqlite",
+    "Has no effect: SQLite is built in, and a db_url says which file is used.",
+    ["db_set_readonly", "db_set_journal_mode"]
+);
+passive!(DB_TEXT, "db_text", "Has no effect: a db_url says which database is used.", ["db_mode", "emptystring"]);
+passive!(DBTEXT, "dbtext", "Has no effect: a db_url says which database is used.", ["db_mode"]);
+
+/// SER's example module.
+pub static PRINT: Module = Module {
+    name: "print",
+    doc: "Writes text to the log.",
+    parameters: &[ignored("str_param"), ignored("int_param")],
+    functions: &[Function {
+        name: "print",
+        params: &[Param::required("text", ParamKind::Str)],
+        routes: Routes::ANY,
+        doc: "Writes text to the log at info level.",
+        example: "print(\"a request came\\n\");",
+        run: |call| {
+            let text = call.text(0);
+            call.host.log(Level::Info, &text);
+            Outcome::TRUE
+        },
+    }],
+    variables: &[],
+    make: crate::no_state,
+};
+
+const fn ignored(name: &'static str) -> Parameter {
+    Parameter { name, kind: SettingKind::Ignored, default: "", doc: "Has no effect." }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    #[test]
+    fn text_is_printed_to_the_log() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.run(&PRINT, "print", &["hello"]), 1);
+        assert_eq!(bench.host.logged, [(Level::Info, "hello".to_owned())]);
+    }
+}
