@@ -1,7 +1,7 @@
 //! Finding credentials, judging them, and taking them off.
 
 use bytes::Bytes;
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use module_api::{Call, Context, Function, Outcome, Param, ParamKind, Routes};
 use sip_message::{HeaderName, Message, Method, Span, Uri};
 use sip_proto::digest::{Algorithm, Credentials, Nonces, Verdict, ha1, verify};
 
@@ -12,10 +12,9 @@ pub(super) const CONSUME: Function = Function {
     doc: "Takes the credentials that were verified off the request, so that they do not leave this domain. False when \
           none were verified.",
     example: "consume_credentials();",
-    run: |call| match call.context.note::<Verified>() {
-        Some(Verified(span)) => {
-            let span = *span;
-            call.context.edits.remove(span);
+    run: |call| match call.context.note::<Verified>().map(|Verified(claim)| claim.field) {
+        Some(field) => {
+            call.context.edits.remove(field);
             Outcome::TRUE
         }
         None => Outcome::FALSE,
@@ -70,13 +69,22 @@ impl Kind {
     }
 }
 
-/// The header whose credentials were found right.
-struct Verified(Span);
+/// The credentials that were found right.
+struct Verified(Claim);
+
+/// The credentials that were found right, where some were.
+///
+/// A message may bring others beside them, for another realm or with the other header, and may put them first: what a
+/// script asks about its user must be asked of these, and read as they were read when they were verified.
+pub(crate) fn verified(context: &Context) -> Option<Credentials<'_>> {
+    context.note::<Verified>()?.0.credentials()
+}
 
 /// Noted when only the nonce was too old, for the next challenge.
 pub(super) struct WasStale;
 
 /// Credentials of a request for one realm: who it says that it is.
+#[derive(Clone)]
 pub(crate) struct Claim {
     value: Vec<u8>,
     field: Span,
@@ -135,7 +143,7 @@ impl Claim {
         let message = std::sync::Arc::clone(&call.context.message);
         match verify(&credentials, message.method_text(), ha1, nonces, call.host.unix_time()) {
             Verdict::Accepted => {
-                call.context.set_note(Verified(self.field));
+                call.context.set_note(Verified(self.clone()));
                 Check::Accepted
             }
             Verdict::Stale => {

@@ -7,7 +7,7 @@ mod settings;
 
 use module_api::Module;
 
-pub(crate) use credentials::{Check, Claim, Kind, outcome, realm_or_domain};
+pub(crate) use credentials::{Check, Claim, Kind, outcome, realm_or_domain, verified};
 pub(crate) use settings::Authentication;
 
 /// Challenges, and what is common to all ways of verifying the answers.

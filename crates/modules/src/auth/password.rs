@@ -126,4 +126,20 @@ mod tests {
         assert_eq!(bench.run(&MODULE, "consume_credentials", &[]), 1);
         assert!(!bench.written().contains("Proxy-Authorization"));
     }
+
+    #[test]
+    fn whoever_was_verified_is_who_the_script_is_told() {
+        let state = state();
+        let mut bench = bench("eve", "secret", &state);
+        // Credentials that nobody verifies, of somebody else and in front; the second is two things to two parsers.
+        let decoys = "Authorization: Digest username=\"alice\", realm=\"other.example\", nonce=\"n\", uri=\"u\", response=\"r\"\r\n\
+             Proxy-Authorization: Digest x=a\", y=\", username=alice, z=\"";
+        let text = String::from_utf8_lossy(bench.context.message.bytes()).into_owned();
+        let text = text.replace("Proxy-Authorization: Digest username", &format!("{decoys}, username"));
+        bench = Bench::with_state(&text, state);
+        assert_eq!(bench.read(&crate::pv::MODULE, "au", None), crate::testing::text("alice"));
+        assert_eq!(bench.run(&MODULE, "pv_proxy_authenticate", &["example.com", "secret", "0"]), 1);
+        assert_eq!(bench.read(&crate::pv::MODULE, "au", None), crate::testing::text("eve"));
+        assert_eq!(bench.read(&crate::pv::MODULE, "ar", None), crate::testing::text("example.com"));
+    }
 }

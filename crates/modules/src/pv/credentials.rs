@@ -1,44 +1,71 @@
-//! `$au` and its kin: what the message's digest credentials claim.
+//! `$au` and its kin: what digest credentials say.
+//!
+//! Once credentials were verified, theirs: a script that compares `$au` with From must not be shown other credentials
+//! that the message brings along. Before that, those that come first, which prove nothing.
 
 use module_api::{Call, Value, Variable};
 use sip_message::{HeaderName, unquote};
+use sip_proto::digest::{Algorithm, Credentials};
 
 use super::{copied, plain};
+use crate::auth::verified;
 
 pub(super) const USER: Variable =
-    plain("au", "The user name in the credentials.", "if ($au != $fU) exit;", |call, _| param(call, "username"));
+    plain("au", "The user name in the credentials.", "if ($au != $fU) exit;", |call, _| {
+        read(call, "username", username, whole)
+    });
 pub(super) const USER_PART: Variable =
     plain("aU", "The user name in the credentials, up to an @.", "xlog(\"$aU\\n\");", |call, _| {
-        first(call, "username", |name| name.split(|byte| *byte == b'@').next())
+        read(call, "username", username, |name| name.split(|byte| *byte == b'@').next())
     });
-pub(super) const REALM: Variable =
-    plain("ar", "The realm in the credentials.", "xlog(\"$ar\\n\");", |call, _| param(call, "realm"));
+pub(super) const REALM: Variable = plain("ar", "The realm in the credentials.", "xlog(\"$ar\\n\");", |call, _| {
+    read(call, "realm", |credentials| Some(credentials.realm), whole)
+});
 pub(super) const DOMAIN: Variable = plain(
     "ad",
     "The domain of the user name in the credentials; undefined when it has none.",
     "xlog(\"$ad\\n\");",
     |call, _| {
-        first(call, "username", |name| {
+        read(call, "username", username, |name| {
             let at = name.iter().position(|byte| *byte == b'@')?;
             Some(&name[at + 1..])
         })
     },
 );
-pub(super) const NONCE: Variable =
-    plain("adn", "The nonce in the credentials.", "xlog(\"$adn\\n\");", |call, _| param(call, "nonce"));
+pub(super) const NONCE: Variable = plain("adn", "The nonce in the credentials.", "xlog(\"$adn\\n\");", |call, _| {
+    read(call, "nonce", |credentials| Some(credentials.nonce), whole)
+});
 pub(super) const RESPONSE: Variable =
-    plain("adr", "The response in the credentials.", "xlog(\"$adr\\n\");", |call, _| param(call, "response"));
-pub(super) const URI: Variable =
-    plain("adu", "The URI in the credentials.", "xlog(\"$adu\\n\");", |call, _| param(call, "uri"));
+    plain("adr", "The response in the credentials.", "xlog(\"$adr\\n\");", |call, _| {
+        read(call, "response", |credentials| Some(credentials.response), whole)
+    });
+pub(super) const URI: Variable = plain("adu", "The URI in the credentials.", "xlog(\"$adu\\n\");", |call, _| {
+    read(call, "uri", |credentials| Some(credentials.uri), whole)
+});
 pub(super) const ALGORITHM: Variable =
-    plain("aa", "The algorithm in the credentials.", "xlog(\"$aa\\n\");", |call, _| param(call, "algorithm"));
+    plain("aa", "The algorithm in the credentials.", "xlog(\"$aa\\n\");", |call, _| {
+        read(call, "algorithm", |credentials| Some(credentials.algorithm.map(Algorithm::as_str)?.as_bytes()), whole)
+    });
 
-fn param(call: &Call<'_>, name: &str) -> Value {
-    first(call, name, |value| Some(value))
+fn username<'a>(credentials: &Credentials<'a>) -> Option<&'a [u8]> {
+    Some(credentials.username)
 }
 
-/// Reads a parameter of the first credentials: of Authorization, else of Proxy-Authorization.
-fn first(call: &Call<'_>, name: &str, pick: impl FnOnce(&[u8]) -> Option<&[u8]>) -> Value {
+fn whole(value: &[u8]) -> Option<&[u8]> {
+    Some(value)
+}
+
+/// Reads a parameter of the verified credentials with `field`, else the one called `name` of the first credentials:
+/// of Authorization, else of Proxy-Authorization. `pick` takes the part that is wanted.
+fn read(
+    call: &Call<'_>,
+    name: &str,
+    field: for<'a> fn(&Credentials<'a>) -> Option<&'a [u8]>,
+    pick: fn(&[u8]) -> Option<&[u8]>,
+) -> Value {
+    if let Some(credentials) = verified(call.context) {
+        return copied(field(&credentials).and_then(pick));
+    }
     let message = &call.context.message;
     let own = message.credentials(HeaderName::Authorization);
     let mut all = own.chain(message.credentials(HeaderName::ProxyAuthorization));
