@@ -9,6 +9,7 @@ pub mod auth_db;
 pub mod core;
 pub mod kex;
 pub mod maxfwd;
+pub mod nathelper;
 pub mod passive;
 pub mod pike;
 pub mod pv;
@@ -37,7 +38,7 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 32] = [
+static CATALOG: [&Module; 33] = [
     &core::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
@@ -56,6 +57,7 @@ static CATALOG: [&Module; 32] = [
     &passive::MI_FIFO,
     &passive::MI_RPC,
     &passive::MYSQL,
+    &nathelper::MODULE,
     &pike::MODULE,
     &passive::POSTGRES,
     &passive::PRINT,

@@ -10,6 +10,7 @@ use store::Written;
 
 use super::aor::{Aor, with_table};
 use super::settings::{PathUse, Registrar};
+use crate::nathelper::NewContact;
 use crate::usrloc::{Contact, LocationTable, method_bit};
 
 pub(super) const SAVE: Function = Function {
@@ -126,7 +127,7 @@ impl Registration {
         };
         Registration {
             table: Arc::clone(table),
-            message: Arc::clone(&context.message),
+            message: NewContact::message_to_save(context).unwrap_or_else(|| Arc::clone(&context.message)),
             now,
             flags,
             aor,
@@ -394,6 +395,15 @@ mod tests {
         let mut bench = Bench::with_state(&register(2, "Contact: <sip:a@three>\r\n"), state);
         bench.run(&MODULE, "save", &["location", "4"]);
         assert_eq!(bench.host.done, ["stateless 200 OK Contact: <sip:a@three>;expires=3600|"]);
+    }
+
+    #[test]
+    fn a_contact_that_the_script_has_changed_is_kept_as_changed() {
+        let mut bench =
+            Bench::with_state(&register(1, "Contact: <sip:a@10.0.0.1>;expires=60\r\n"), registrar_state(&[]));
+        assert_eq!(bench.run(&crate::nathelper::MODULE, "fix_nated_contact", &[]), 1);
+        assert_eq!(bench.run(&MODULE, "save", &["location"]), 1);
+        assert_eq!(bench.host.done, ["stateless 200 OK Contact: <sip:a@198.51.100.7:5070>;expires=60|"]);
     }
 
     #[test]
