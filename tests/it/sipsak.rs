@@ -34,7 +34,8 @@ fn sipsak_finds_the_contact_that_it_registered() {
 #[test]
 fn sipsak_registers_with_digest() {
     let server = Subject::start(&Plan::built_in(&[("alice", "secret")]));
-    check(&server, &["-s", "sip:alice@ser.test", "-a", "secret"]);
+    // Without -u sipsak calls the user "alice@".
+    check(&server, &["-s", "sip:alice@ser.test", "-u", "alice", "-a", "secret"]);
 }
 
 #[test]

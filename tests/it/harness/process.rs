@@ -81,15 +81,16 @@ impl Process {
     /// Waits for something that the child causes elsewhere. False when it ended or `within` passed first.
     pub(crate) fn wait_until(&self, within: Duration, mut condition: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + within;
-        let mut state = self.shared.lock();
         loop {
+            // Without the lock, which the condition may need itself.
             if condition() {
                 return true;
             }
+            let state = self.shared.lock();
             if state.exit.is_some() || Instant::now() >= deadline {
                 return false;
             }
-            state = self.shared.changed.wait_timeout(state, LOOK_AGAIN).expect("no writer panicked").0;
+            drop(self.shared.changed.wait_timeout(state, LOOK_AGAIN).expect("no writer panicked"));
         }
     }
 
