@@ -106,6 +106,7 @@ impl Network {
             log: Arc::new(Print),
             key: Key(weather.seed, 1),
             workers: AtomicUsize::new(1),
+            busy_workers: AtomicUsize::new(1),
             is_draining: AtomicBool::new(false),
         });
         let begin = Instant::now();

@@ -87,6 +87,14 @@ impl Core {
         }
     }
 
+    /// It rang for too long: cancelled, and as if a 408 had come (RFC 3261 section 16.8). The section would
+    /// send the 487 of the cancelled callee upstream; to the caller, and to every failure route that
+    /// was ever written, nobody answered in time.
+    pub(crate) fn on_ringing_timeout(&mut self, sender: Sender) {
+        self.cancel_branch(sender);
+        self.count_as(sender, 408);
+    }
+
     /// Nobody answered (RFC 3261 section 16.7 step 1: as if a 408 had come).
     pub(crate) fn on_branch_timeout(&mut self, sender: Sender) {
         self.fail_over(sender);
@@ -166,6 +174,9 @@ impl Core {
         let Some(bytes) = cancel_for(&branch.sent) else { return };
         let machine = NonInviteClient::new(way.transport.is_reliable(), &timers, now);
         branch.cancel = Cancel::Sent(machine, bytes.clone());
+        branch.further = Vec::new();
+        // A callee that answers the CANCEL and not the INVITE counts as cancelled after 64*T1 (9.1).
+        branch.timer_c = Some(TimerC::new(64 * timers.t1, now));
         // A CANCEL that cannot be sent is retransmitted by its own transaction, hence no sender.
         self.outbox.push(Outgoing { way, bytes, sender: None });
     }

@@ -39,6 +39,8 @@ pub struct Shared {
     pub key: Key,
     /// How many workers have not stopped yet.
     pub workers: AtomicUsize,
+    /// How many workers may have open requests; counts down while the server drains.
+    pub busy_workers: AtomicUsize,
     /// Set once the server shall take no new work (503) and finish what it has.
     pub is_draining: AtomicBool,
 }

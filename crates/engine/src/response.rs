@@ -115,7 +115,7 @@ impl Core {
         let ringing_timeout = self.ringing_timeout(sender.transaction);
         let now = self.now;
         let Some(branch) = self.branch_mut(sender) else { return };
-        if let Some(timer_c) = &mut branch.timer_c {
+        if let (Some(timer_c), Cancel::No) = (&mut branch.timer_c, &branch.cancel) {
             timer_c.on_response(status, ringing_timeout, now);
         }
         branch.status = branch.status.max(status);
@@ -179,8 +179,16 @@ impl Core {
         }
     }
 
-    /// A final response that no message brought: a timeout, an unreachable peer.
+    /// A final response that no message brought: a timeout, an unreachable peer. The branch is over.
     pub(crate) fn on_branch_final_made_here(&mut self, sender: Sender, status: u16) {
+        let Some(branch) = self.branch_mut(sender) else { return };
+        branch.client = Client::Done;
+        branch.settle();
+        self.count_as(sender, status);
+    }
+
+    /// Lets a branch count as finally answered; its client transaction may still have something to absorb.
+    pub(crate) fn count_as(&mut self, sender: Sender, status: u16) {
         let Some(transaction) = self.table.get_mut(sender.transaction) else { return };
         let Some(branch) = transaction.branches.get_mut(sender.branch as usize) else { return };
         if branch.status >= 200 {
@@ -188,8 +196,6 @@ impl Core {
         }
         branch.status = status;
         branch.reply = None;
-        branch.client = Client::Done;
-        branch.settle();
         match transaction.responses.on_local(sender.branch, status) {
             Decision::Complete => self.complete(sender.transaction),
             Decision::Absorb | Decision::Forward { .. } | Decision::Keep { .. } => {}

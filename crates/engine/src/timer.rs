@@ -58,7 +58,7 @@ impl Core {
             CancelTimer::None => {}
         }
         match ringing {
-            RingingTimeout::Cancel => self.cancel_branch(sender),
+            RingingTimeout::Cancel => self.on_ringing_timeout(sender),
             RingingTimeout::Timeout => self.on_branch_timeout(sender),
             RingingTimeout::None => {}
         }

@@ -67,6 +67,8 @@ pub struct Worker {
     batch: ReceiveBatch,
     mail: Vec<Mail>,
     stop_at: Option<Instant>,
+    /// Whether this worker counts among [`Shared::busy_workers`].
+    is_busy: bool,
 }
 
 /// How a worker reaches others.
@@ -85,6 +87,8 @@ struct WorkerSocket {
 
 /// How many batches one socket may deliver in one turn, so that timers and mail get their share.
 const BATCHES_PER_TURN: usize = 4;
+/// The longest sleep while the server drains: how late a worker notices that all others are done.
+const DRAIN_SLEEP: Duration = Duration::from_millis(20);
 /// The longest sleep: a turn without reason costs nothing, a forgotten one much.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -115,6 +119,7 @@ impl Worker {
             batch: ReceiveBatch::new(),
             mail: Vec::new(),
             stop_at: None,
+            is_busy: true,
         })
     }
 
@@ -140,12 +145,23 @@ impl Worker {
     }
 
     fn sleep(&self) -> Duration {
+        let longest = if self.stop_at.is_some() { DRAIN_SLEEP } else { LONGEST_SLEEP };
         let until = self.core.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        until.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
+        until.unwrap_or(longest).min(longest)
     }
 
-    fn is_finished(&self) -> bool {
-        self.stop_at.is_some_and(|stop_at| !self.core.is_busy() || Instant::now() >= stop_at)
+    /// Whether the drain is over: no worker has an open request left, or the time is up. A worker
+    /// without work still hands over what arrives at its sockets for the others.
+    fn is_finished(&mut self) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        let is_busy = self.core.is_busy();
+        match (self.is_busy, is_busy) {
+            (true, false) => self.shared.busy_workers.fetch_sub(1, Ordering::AcqRel),
+            (false, true) => self.shared.busy_workers.fetch_add(1, Ordering::AcqRel),
+            _ => 0,
+        };
+        self.is_busy = is_busy;
+        self.shared.busy_workers.load(Ordering::Acquire) == 0 || Instant::now() >= stop_at
     }
 
     /// Takes what lies in the UDP sockets, in the order in which it came.
