@@ -20,12 +20,11 @@ const READY: u8 = b'+';
 /// # Errors
 /// When it cannot be started, or ends before it is ready.
 pub(crate) fn start_in_background() -> Result<()> {
-    let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_default();
-    let mut command = Command::new(program);
-    std::os::unix::process::CommandExt::arg0(&mut command, name);
-    let mut child = command
+    // By the name it was started with and not by the file behind it: scripts look for that name in
+    // the process list.
+    let program = arguments.next().context("this program was started without a name")?;
+    let mut child = Command::new(program)
         .args(arguments)
         .env(MARK, "1")
         .stdin(Stdio::null())
@@ -53,7 +52,10 @@ pub(crate) fn announce_ready() -> Result<()> {
     }
     nix::unistd::setsid().context("cannot leave the terminal's session")?;
     std::io::stdout().write_all(&[READY]).context("cannot report that the server is ready")?;
-    std::io::stdout().flush().context("cannot report that the server is ready")
+    std::io::stdout().flush().context("cannot report that the server is ready")?;
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
+    nix::unistd::dup2_stdout(&null).context("cannot leave the terminal")?;
+    nix::unistd::dup2_stderr(&null).context("cannot leave the terminal")
 }
 
 /// Writes `number` and a line end to `path`.

@@ -213,6 +213,7 @@ fn share(
         log: around.log,
         key: Key(number(first), number(second)),
         workers: AtomicUsize::new(around.workers),
+        busy_workers: AtomicUsize::new(around.workers),
         is_draining: AtomicBool::new(false),
     }))
 }
