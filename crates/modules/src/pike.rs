@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn a_source_is_blocked_for_a_while_once_it_sends_too_much() {
         let (sources, ip) = (sources(), IpAddr::from([192, 0, 2, 7]));
-        let mut bench = Bench::with_state(INVITE, Arc::new(()));
-        let now = module_api::Host::now(&mut bench.host);
+        let bench = Bench::with_state(INVITE, Arc::new(()));
+        let now = module_api::Host::now(&bench.host);
         let codes: Vec<i64> = (0..5).map(|_| sources.count(ip, now)).collect();
         assert_eq!(codes, [1, 1, 1, -2, -1]);
         assert_eq!(sources.count(ip, now + Duration::from_secs(5)), -1);

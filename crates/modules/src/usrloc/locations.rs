@@ -84,7 +84,7 @@ impl Locations {
     /// Opens a table that is kept in memory only.
     pub(super) fn open_in_memory(&self, name: &str) -> Result<Arc<LocationTable>, String> {
         TableName::new(name).map_err(|error| error.to_string())?;
-        self.insert(name, LocationTable { bindings: Table::new(), writer: None })
+        self.insert(name, LocationTable { bindings: Table::default(), writer: None })
     }
 
     /// Opens a table, with all its rows when it is in the database.
@@ -98,7 +98,7 @@ impl Locations {
         let Some(persistence) = &self.persistence else { return self.open_in_memory(&name) };
         let row_table = TableName::new(&name).map_err(|error| error.to_string())?;
         persistence.store.ensure_location_table(&row_table).await.map_err(|error| error.to_string())?;
-        let bindings = Table::new();
+        let bindings = Table::default();
         let load = |row: Result<store::StoredBinding, store::Error>| {
             // A row that cannot be read must not keep the server from starting.
             if let Ok(row) = row {

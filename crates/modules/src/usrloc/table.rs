@@ -19,13 +19,15 @@ type Shard = HashMap<Box<[u8]>, Vec<Packed>, RandomState>;
 /// Enough that two of a machine's workers rarely want the same one.
 const SHARDS: usize = 64;
 
-impl Table {
-    pub(super) fn new() -> Table {
+impl Default for Table {
+    fn default() -> Table {
         let hasher = RandomState::default();
         let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect();
         Table { shards, hasher }
     }
+}
 
+impl Table {
     /// Bindings of an address-of-record that have not run out.
     pub fn contacts(&self, aor: &[u8], now: u64) -> Vec<Contact> {
         let shard = self.shard(aor);
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn bindings_are_replaced_together_and_found_until_they_run_out() {
-        let table = Table::new();
+        let table = Table::default();
         let new = vec![contact("sip:a@one", "1", 100), contact("sip:a@two", "2", 200)];
         table.update(b"a", |before| {
             assert!(before.is_empty());
