@@ -73,6 +73,12 @@ pub fn kernel_release() -> String {
     release.trim().to_owned()
 }
 
+/// Processes that wanted a processor in the last minute, on average.
+pub fn load_average() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}
+
 fn process_tree(root: u32) -> io::Result<Vec<u32>> {
     let mut found = vec![root];
     let mut next = 0;

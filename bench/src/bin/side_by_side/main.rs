@@ -173,6 +173,7 @@ fn record(plan: &Plan, tables: &[Table]) -> String {
     format!(
         "# Side by side\n\n\
          Written by `make bench`, which repeats it. {processor}, {cores} cores, Linux {kernel}, loopback, \
+         load average {load} at the end (what else ran on the machine widens the ranges), \
          {kamailio}; every server runs `bench/scripts/bench.cfg` and keeps locations in memory.\n\n\
          - *CPU us*: processor time that the kernel charged to the server's processes and threads \
          (`/proc/PID/task/TID/schedstat`, Kamailio's children included) for each call or REGISTER; median of {rounds} \
@@ -191,6 +192,7 @@ fn record(plan: &Plan, tables: &[Table]) -> String {
         processor = accounting::processor_name(),
         cores = std::thread::available_parallelism().map_or(1, usize::from),
         kernel = accounting::kernel_release(),
+        load = accounting::load_average(),
         kamailio = server::kamailio_version(),
         tables = tables.join("\n"),
     )

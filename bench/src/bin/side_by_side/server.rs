@@ -165,6 +165,6 @@ fn free_address() -> io::Result<SocketAddrV4> {
 pub(crate) fn kamailio_version() -> String {
     let output = Command::new("/usr/sbin/kamailio").arg("-v").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let line = text.lines().next().and_then(|line| line.strip_prefix("version: "));
+    let line = text.lines().next().and_then(|line| line.strip_prefix("version: ")).map(str::trim);
     line.unwrap_or("no Kamailio").to_owned()
 }
