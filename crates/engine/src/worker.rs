@@ -64,7 +64,6 @@ pub struct Worker {
     sockets: Vec<WorkerSocket>,
     mailboxes: Mailboxes,
     streams: Arc<Streams>,
-    batch: ReceiveBatch,
     mail: Vec<Mail>,
     stop_at: Option<Instant>,
     /// Whether this worker counts among [`Shared::busy_workers`].
@@ -116,7 +115,6 @@ impl Worker {
             sockets,
             mailboxes: links.mailboxes,
             streams: links.streams,
-            batch: ReceiveBatch::new(),
             mail: Vec::new(),
             stop_at: None,
             is_busy: true,
@@ -129,10 +127,12 @@ impl Worker {
     /// When the kernel refuses to wait for events.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::new();
+        // Beside the worker, not in it: what it holds is read while the worker acts on it.
+        let mut batch = ReceiveBatch::new();
         while !self.is_finished() {
             self.station.poller.wait(Some(self.sleep()), &mut events)?;
             self.core.begin_turn(Instant::now(), unix_time());
-            self.receive();
+            self.receive(&mut batch);
             self.take_mail();
             self.core.on_timers();
             self.flush();
@@ -165,22 +165,21 @@ impl Worker {
     }
 
     /// Takes what lies in the UDP sockets, in the order in which it came.
-    fn receive(&mut self) {
+    fn receive(&mut self, batch: &mut ReceiveBatch) {
         for n in 0..self.sockets.len() {
             for _ in 0..BATCHES_PER_TURN {
                 let socket = &self.sockets[n];
-                let count = socket.udp.receive(&mut self.batch).unwrap_or(0);
-                self.take_batch(n);
-                if count < self.batch.capacity() {
+                let count = socket.udp.receive(batch).unwrap_or(0);
+                self.take_batch(n, batch);
+                if count < batch.capacity() {
                     break;
                 }
             }
         }
     }
 
-    fn take_batch(&mut self, n: usize) {
+    fn take_batch(&mut self, n: usize, batch: &ReceiveBatch) {
         let id = self.sockets[n].id;
-        let batch = std::mem::take(&mut self.batch);
         for datagram in batch.iter() {
             let arrival = Arrival {
                 source: datagram.peer,
@@ -191,7 +190,6 @@ impl Worker {
             };
             self.take_datagram(datagram.bytes, arrival);
         }
-        self.batch = batch;
     }
 
     fn take_datagram(&mut self, bytes: &[u8], arrival: Arrival) {
