@@ -1,6 +1,8 @@
 //! Log lines with variables in them.
 
-use module_api::{Call, Dialect, Function, Level, Module, Outcome, Param, ParamKind, Parameter, Routes, SettingKind};
+use module_api::{
+    Call, Dialect, Function, Level, Module, Outcome, Param, ParamKind, Parameter, Routes, Selector, SettingKind, Value,
+};
 
 use crate::log_level;
 
@@ -37,7 +39,8 @@ const XLOG: Function = Function {
     name: "xlog",
     params: FORMAT,
     routes: Routes::ANY,
-    doc: "Writes a line at error level, with its variables expanded.",
+    doc: "Writes a line at error level, with its variables expanded. SER scripts write them with a percent sign: %rm, \
+          %fu, %is and so on.",
     example: "xlog(\"$rm from $fu\\n\");",
     run: |call| line(call, Level::Error),
 };
@@ -80,17 +83,75 @@ const fn ignored(name: &'static str, default: &'static str, doc: &'static str) -
 }
 
 fn line(call: &mut Call<'_>, level: Level) -> Outcome {
-    let text = call.text(0);
+    write(call, level, 0)
+}
+
+fn write(call: &mut Call<'_>, level: Level, n: usize) -> Outcome {
+    let text = call.text(n);
+    let text = if call.dialect() == Dialect::Ser { expand(call, &text) } else { text.to_vec() };
     call.host.log(level, &text);
     Outcome::TRUE
+}
+
+/// SER's specifiers: a percent sign and two letters. Those that are none stay as they are.
+fn expand(call: &mut Call<'_>, format: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(format.len() + 64);
+    let mut rest = format;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let specifier =
+            rest.get(1..3).and_then(|letters| SPECIFIERS.iter().find(|(known, _)| known.as_bytes() == letters));
+        let length = match (specifier, rest.get(1)) {
+            (Some((_, name)), _) => {
+                read(call, name).show(&mut out);
+                3
+            }
+            (None, Some(b'%')) => {
+                out.push(b'%');
+                2
+            }
+            (None, _) => {
+                out.push(b'%');
+                1
+            }
+        };
+        rest = &rest[length..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Specifiers of SER's xlog and the variables that they stand for.
+const SPECIFIERS: [(&str, &str); 17] = [
+    ("ct", "ct"),
+    ("ci", "ci"),
+    ("cs", "cs"),
+    ("fu", "fu"),
+    ("ft", "ft"),
+    ("tu", "tu"),
+    ("tt", "tt"),
+    ("mi", "mi"),
+    ("pp", "pp"),
+    ("rm", "rm"),
+    ("ru", "ru"),
+    ("rs", "rs"),
+    ("rr", "rr"),
+    ("Ts", "Ts"),
+    ("Tf", "Tf"),
+    ("is", "si"),
+    ("ua", "ua"),
+];
+
+fn read(call: &mut Call<'_>, name: &str) -> Value {
+    let variable = crate::pv::MODULE.variables.iter().find(|variable| variable.name == name);
+    variable.map_or(Value::Null, |variable| (variable.read)(call, &Selector::PLAIN))
 }
 
 fn at_level(call: &mut Call<'_>, n: usize) -> Outcome {
     let name = call.text(n);
     let level = log_level::parse(&name, call.dialect()).or_else(|| by_third_letter(&name, call.dialect()));
-    let text = call.text(n + 1);
-    call.host.log(level.unwrap_or(Level::Error), &text);
-    Outcome::TRUE
+    write(call, level.unwrap_or(Level::Error), n + 1)
 }
 
 /// SER looked at the third letter alone: `L_ERRR` is an error.
@@ -126,5 +187,13 @@ mod tests {
         bench.run(&MODULE, "xlog", &["L_NOTIZ", "e"]);
         let levels: Vec<Level> = bench.host.logged.iter().map(|(level, _)| *level).collect();
         assert_eq!(levels, [Level::Error, Level::Info, Level::Debug, Level::Warning, Level::Notice]);
+    }
+
+    #[test]
+    fn ser_writes_variables_with_a_percent_sign() {
+        let mut bench = Bench::invite();
+        bench.dialect = Dialect::Ser;
+        bench.run(&MODULE, "xlog", &["L_ERR", "%rm %ru from %is: 100%% %rs %x %"]);
+        assert_eq!(bench.host.logged[0].1, "INVITE sip:bob@example.com from 198.51.100.7: 100% <null> %x %");
     }
 }
