@@ -56,6 +56,15 @@ pub fn stateless(identity: u64, loop_hash: u64) -> [u8; LEN] {
     text
 }
 
+/// Reads the identity out of a branch text that [`stateless`] made; none of any other.
+pub fn stateless_identity(text: &[u8]) -> Option<u64> {
+    let is_stateless = text.len() == LEN && has_magic_cookie(text);
+    if !is_stateless || !text[7..RANDOM_AT].iter().all(|digit| digit.eq_ignore_ascii_case(&STATELESS)) {
+        return None;
+    }
+    read_digits(&text[RANDOM_AT..LOOP_AT]).map(|identity| identity as u64)
+}
+
 /// Reads a branch text; none when we did not make it or made it without a transaction.
 pub fn parse(text: &[u8]) -> Option<Branch> {
     if text.len() != LEN || !has_magic_cookie(text) {
@@ -134,6 +143,8 @@ mod tests {
         let text = stateless(5, 6);
         assert_eq!(parse(&text), None);
         assert_eq!(loop_hash(&text), Some(6));
+        assert_eq!(stateless_identity(&text), Some(5));
+        assert_eq!(stateless_identity(&stateful(BRANCH, 6, 5)), None);
     }
 
     #[test]

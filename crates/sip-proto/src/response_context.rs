@@ -92,6 +92,11 @@ impl ResponseContext {
         Some(number)
     }
 
+    /// Takes the latest branch back, on which nothing has been sent.
+    pub fn take_back(&mut self, branch: u16) {
+        self.branches.truncate(usize::from(branch));
+    }
+
     /// Number of branches so far.
     pub fn len(&self) -> usize {
         self.branches.len()

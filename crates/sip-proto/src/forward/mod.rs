@@ -111,13 +111,21 @@ pub fn marked_via(request: &Message, via: &Via<'_>, source: SocketAddr, is_rport
 /// `to_source` sends it to the very port that the request came from, as over a connection or when
 /// `rport` is forced.
 pub fn response_address(via: &Via<'_>, source: SocketAddr, to_source: bool) -> SocketAddr {
-    if to_source || via.rport().is_some() {
+    if to_source {
         return source;
     }
     let port = via.port.unwrap_or_else(|| via.transport.map_or(5060, Transport::default_port));
-    let maddr = via.maddr().and_then(Host::parse).and_then(Host::address);
-    // Else to `received`, which is the source (18.2.1).
-    SocketAddr::new(maddr.unwrap_or(source.ip()), port)
+    // Of the other address family it could not be reached from the socket that the request came to.
+    let is_reachable = |address: &IpAddr| address.is_ipv4() == source.is_ipv4();
+    if let Some(maddr) = via.maddr().and_then(Host::parse).and_then(Host::address).filter(is_reachable) {
+        // Before `rport`, which counts where there is no maddr (RFC 3581 section 4).
+        return SocketAddr::new(maddr, port);
+    }
+    if via.rport().is_some() {
+        return source;
+    }
+    // To `received`, which is the source (18.2.1).
+    SocketAddr::new(source.ip(), port)
 }
 
 /// Where a Via leads, when there is no transaction that knows better (RFC 3261 section 18.2.2).
@@ -176,18 +184,29 @@ pub fn add_challenges(response: &Message, other: &Message, edits: &mut Edits) {
     }
 }
 
+/// [`stateless_identity`] of the request that a response answers, from the Via below our own.
+///
+/// None when that Via is of RFC 2543.
+pub fn stateless_identity_of(response: &Message, next: &Via<'_>, mut hasher: impl Hasher) -> Option<u64> {
+    identity_of_branch(response, next, &mut hasher)
+}
+
+fn identity_of_branch(message: &Message, via: &Via<'_>, hasher: &mut impl Hasher) -> Option<u64> {
+    let branch = via.branch().filter(|branch| has_magic_cookie(branch))?;
+    hasher.write(branch);
+    hasher.write(message.text(via.sent_by));
+    Some(hasher.finish())
+}
+
 /// What tells transactions apart where no state is kept (RFC 3261 section 16.11): the same for a
 /// retransmission, for a CANCEL, and for the ACK to a failure.
 ///
 /// `hasher` is keyed with a secret, and the same one each time.
 pub fn stateless_identity(request: &Message, mut hasher: impl Hasher) -> u64 {
     let Ok(via) = request.top_via() else { return hasher.finish() };
-    match via.branch() {
-        Some(branch) if has_magic_cookie(branch) => {
-            hasher.write(branch);
-            hasher.write(request.text(via.sent_by));
-        }
-        _ => {
+    match identity_of_branch(request, &via, &mut hasher) {
+        Some(identity) => return identity,
+        None => {
             let cseq = request.cseq().map_or(0, |cseq| cseq.number);
             // The To tag of 16.11 is left out: the ACK to a failure has one and its INVITE has not.
             let from_tag = request.from_tag().unwrap_or_default();
