@@ -68,17 +68,17 @@ impl Core {
     /// Tries the next address of the same target in a branch of its own (RFC 3263 section 4.3).
     pub(crate) fn fail_over(&mut self, sender: Sender) {
         let Some(transaction) = self.table.get_mut(sender.transaction) else { return };
-        if transaction.is_canceled {
-            return;
-        }
+        let is_room = transaction.branches.len() < usize::from(self.shared.settings.max_branches);
         let Some(failed) = transaction.branches.get_mut(sender.branch as usize) else { return };
-        if failed.further.is_empty() {
+        if transaction.is_canceled || !is_room || failed.further.is_empty() || !matches!(failed.cancel, Cancel::No) {
             return;
         }
         let mut next = Branch::new(failed.target.clone());
         next.further = std::mem::take(&mut failed.further);
         next.edits.clone_from(&failed.edits);
         next.is_mtu_settled = failed.is_mtu_settled;
+        next.transport = failed.transport;
+        next.max_breadth = failed.max_breadth;
         let Some(number) = transaction.responses.add_branch() else { return };
         transaction.branches.push(next);
         let next = Sender { transaction: sender.transaction, branch: number };
@@ -97,7 +97,11 @@ impl Core {
 
     /// Nobody answered (RFC 3261 section 16.7 step 1: as if a 408 had come).
     pub(crate) fn on_branch_timeout(&mut self, sender: Sender) {
-        self.fail_over(sender);
+        // Who has answered provisionally is alive; another address of the same target would ring no
+        // other phone (RFC 3263 section 4.3).
+        if self.branch_mut(sender).is_some_and(|branch| branch.status == 0) {
+            self.fail_over(sender);
+        }
         let is_canceled = self.table.get(sender.transaction).is_some_and(|transaction| transaction.is_canceled);
         self.on_branch_final_made_here(sender, if is_canceled { 487 } else { 408 });
     }
@@ -110,6 +114,7 @@ impl Core {
             Client::NonInvite(machine) => machine.on_transport_error(),
             Client::Resolving | Client::Done => false,
         };
+        branch.tidy();
         if is_told {
             self.fail_over(sender);
             self.on_branch_final_made_here(sender, UNREACHABLE);

@@ -12,7 +12,7 @@ use sip_proto::{branch, loop_detection};
 
 use crate::core::Core;
 use crate::outgoing::{Outgoing, Way};
-use crate::resolve::Unplanned;
+use crate::resolve::{MOST_ROUNDS, Unplanned};
 use crate::transaction::{Branch, Transaction};
 use crate::wait::{Finished, Waiting};
 
@@ -125,6 +125,10 @@ impl Core {
 
     /// Forwards without a transaction (RFC 3261 section 16.11).
     pub(crate) fn forward_stateless(&mut self, context: &mut Context, to: Option<&Bytes>) -> Result<(), RelayError> {
+        self.forward_in_round(context, to, 1)
+    }
+
+    fn forward_in_round(&mut self, context: &mut Context, to: Option<&Bytes>, round: u8) -> Result<(), RelayError> {
         let mut target = context.target.clone();
         if let Some(to) = to {
             target.destination = Some(to.clone());
@@ -133,7 +137,7 @@ impl Core {
             Ok(mut hops) => self.send_stateless(context, &target, hops.pop().ok_or(RelayError::Unresolvable)?),
             Err(Unplanned::Never(error)) => Err(error),
             Err(Unplanned::Ask(questions)) => {
-                if self.waiting.is_full() {
+                if self.waiting.is_full() || round > MOST_ROUNDS {
                     return Err(RelayError::Full);
                 }
                 let mut copy = Context::new(std::sync::Arc::clone(&context.message), context.arrival, context.kind);
@@ -141,7 +145,7 @@ impl Core {
                 copy.target = target;
                 copy.record_route.clone_from(&context.record_route);
                 copy.is_rport_forced = context.is_rport_forced;
-                let id = self.waiting.enter(Waiting::Stateless(Box::new(copy)));
+                let id = self.waiting.enter(Waiting::Stateless { context: Box::new(copy), round });
                 let answer = self.shared.names.ask(questions);
                 let work = Box::pin(async move {
                     answer.await;
@@ -154,9 +158,12 @@ impl Core {
     }
 
     /// Goes on with [`Core::forward_stateless`] once the names are known.
-    pub(crate) fn forward_resolved(&mut self, context: &mut Context) {
+    pub(crate) fn forward_resolved(&mut self, context: &mut Context, round: u8, finished: Finished) {
+        if matches!(finished, Finished::Expired) {
+            return;
+        }
         // A request that cannot be forwarded statelessly is dropped: its sender repeats it or gives up.
-        let _ = self.forward_stateless(context, None);
+        let _ = self.forward_in_round(context, None, round + 1);
     }
 
     fn send_stateless(&mut self, context: &Context, target: &Target, hop: Hop) -> Result<(), RelayError> {

@@ -128,7 +128,7 @@ impl Core {
         match self.waiting.leave(id) {
             Some(Waiting::Script(parked)) => self.unpark(parked, finished),
             Some(Waiting::Branch(sender)) => self.on_branch_resolved(sender, finished),
-            Some(Waiting::Stateless(mut context)) => self.forward_resolved(&mut context),
+            Some(Waiting::Stateless { mut context, round }) => self.forward_resolved(&mut context, round, finished),
             None => {}
         }
     }

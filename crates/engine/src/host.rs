@@ -10,6 +10,7 @@ use module_api::{
 use sip_message::Transport;
 
 use crate::core::Core;
+use crate::relay::Refusal;
 use crate::transaction::Client;
 
 impl Host for Core {
@@ -42,7 +43,9 @@ impl Host for Core {
     }
 
     fn forward(&mut self, context: &mut Context, to: Option<&Bytes>) -> Result<(), RelayError> {
-        self.forward_stateless(context, to)
+        let result = self.forward_stateless(context, to);
+        context.set_note(Refusal(result.err()));
+        result
     }
 
     fn matched(&mut self, context: &Context) -> Matched {

@@ -1,5 +1,7 @@
 //! Relaying a request statefully: targets become branches (RFC 3261 section 16.6).
 
+use std::sync::Arc;
+
 use module_api::{
     Context, Matched, NewTransaction, RelayError, RelayOptions, Reply, RouteKind, Target, TransactionKey,
 };
@@ -19,22 +21,35 @@ impl Core {
                 self.relay_cancel(context);
                 Ok(())
             }
-            _ => self.relay_new(context, options),
+            _ => {
+                let result = self.relay_new(context, options);
+                self.note_refusal(context, options, result.err());
+                result
+            }
+        }
+    }
+
+    /// Keeps why the relay failed, for the reply that is due when the script is over without one.
+    fn note_refusal(&mut self, context: &mut Context, options: &RelayOptions, error: Option<RelayError>) {
+        let error = error.filter(|_| !options.no_error_reply);
+        match context.transaction.and_then(|key| self.table.get_mut(key)) {
+            Some(transaction) => transaction.left.refusal = error,
+            None => context.set_note(Refusal(error)),
         }
     }
 
     /// CANCEL: answered here, and each pending branch of its INVITE is cancelled (RFC 3261 section 16.10).
     fn relay_cancel(&mut self, context: &mut Context) {
-        let request = std::sync::Arc::clone(&context.message);
+        let request = Arc::clone(&context.message);
         match self.match_request(&request) {
             Matched::Cancel(invite) => {
-                self.answer_cancel(context, 200, b"OK");
+                self.answer_cancel(context, Some(invite), &Reply::new(200, b"OK"));
                 self.cancel_transaction(invite);
             }
             Matched::Retransmission(key) => self.repeat_reply(key),
             // Section 16.10 would have a CANCEL without transaction forwarded statelessly; nothing here
             // could have forwarded its INVITE statefully, so 481 tells the caller the truth (section 9.2).
-            _ => self.answer_cancel(context, 481, b"Call/Transaction Does Not Exist"),
+            _ => self.answer_cancel(context, None, &Reply::new(481, b"Call/Transaction Does Not Exist")),
         }
     }
 
@@ -47,6 +62,10 @@ impl Core {
         let Some(transaction) = self.table.get(key) else { return Err(RelayError::Full) };
         if transaction.status >= 200 {
             return Err(RelayError::AlreadyAnswered);
+        }
+        // 16.3 step 3: checked before anything is made of the request.
+        if matches!(context.message.max_forwards(), Ok(Some(0))) {
+            return Err(RelayError::TooManyHops);
         }
         if transaction.branches.is_empty() {
             if self.is_loop(&context.message, transaction.loop_hash) {
@@ -73,9 +92,14 @@ impl Core {
     /// 420 to a Proxy-Require that names anything: no extension is supported by the proxy itself
     /// (RFC 3261 section 16.3 step 5). Returns whether the request is refused.
     fn refuses_extension(&mut self, context: &mut Context) -> bool {
-        let Some(required) = context.message.header(HeaderName::ProxyRequire) else { return false };
-        let line = [b"Unsupported: ", required.value, b"\r\n"].concat();
-        let reply = Reply { code: 420, reason: b"Bad Extension", headers: &line };
+        let mut lines = Vec::new();
+        for required in context.message.headers_named(HeaderName::ProxyRequire) {
+            lines.extend_from_slice(&[b"Unsupported: ", &required.unfolded()[..], b"\r\n"].concat());
+        }
+        if lines.is_empty() {
+            return false;
+        }
+        let reply = Reply { code: 420, reason: b"Bad Extension", headers: &lines };
         self.send_stateful_reply(context, &reply).is_ok()
     }
 
@@ -148,6 +172,7 @@ impl Core {
         let (target, edits) = self.run_branch_route(context, aim.target, number)?;
         let mut branch = Branch::new(target);
         branch.max_breadth = aim.breadth;
+        branch.transport = options.transport;
         branch.edits = (!edits.is_empty()).then(|| Box::new(edits));
         if let Some(to) = &options.to {
             branch.target.destination = Some(to.clone());
@@ -157,6 +182,7 @@ impl Core {
                 branch.further = hops;
                 None
             }
+            Err(Unplanned::Ask(_)) if self.waiting.is_full() => return Err(RelayError::Full),
             Err(Unplanned::Ask(questions)) => Some(questions),
             Err(Unplanned::Never(error)) => return Err(error),
         };
@@ -168,9 +194,17 @@ impl Core {
         let sender = Sender { transaction: key, branch: number };
         match questions {
             Some(questions) => self.ask_for_branch(sender, questions),
-            None => self.start_branch(sender)?,
+            None => self.start_branch(sender).inspect_err(|_| self.take_branch_back(sender))?,
         }
         Ok(())
+    }
+
+    /// Forgets the latest branch, of which nothing has left.
+    fn take_branch_back(&mut self, sender: Sender) {
+        if let Some(transaction) = self.table.get_mut(sender.transaction) {
+            transaction.branches.truncate(usize::from(sender.branch));
+            transaction.responses.take_back(sender.branch);
+        }
     }
 
     /// Runs the branch route, which may change target and edits of this branch alone, or drop it.
@@ -181,19 +215,26 @@ impl Core {
         number: u16,
     ) -> Result<(Target, sip_message::Edits), RelayError> {
         let Some(route) = context.hooks.branch else { return Ok((target, context.edits.clone())) };
-        let program = self.program();
+        // Its number means something in the program under which the transaction began, and only there.
+        let transaction = context.transaction.and_then(|key| self.table.get(key));
+        let program = transaction.map_or_else(|| self.program(), |transaction| Arc::clone(&transaction.program));
+        let is_target_fresh = context.is_target_fresh;
         let kind = std::mem::replace(&mut context.kind, RouteKind::Branch);
         let common_edits = context.edits.clone();
         let common_target = std::mem::replace(&mut context.target, target);
         context.branch_index = number;
         let end = self.run_at_once(&program, route, context);
         context.branch_index = 0;
+        context.is_target_fresh = is_target_fresh;
         context.kind = kind;
         let edits = std::mem::replace(&mut context.edits, common_edits);
         let target = std::mem::replace(&mut context.target, common_target);
         if end.is_dropped { Err(RelayError::AllDropped) } else { Ok((target, edits)) }
     }
 }
+
+/// Why a request that has no transaction was not relayed, where the server shall say so.
+pub(crate) struct Refusal(pub(crate) Option<RelayError>);
 
 /// A target and its share of Max-Breadth.
 struct Aim {

@@ -57,6 +57,7 @@ impl Core {
         }
         let mut context = Context::new(Arc::clone(&transaction.request), transaction.arrival, RouteKind::Failure);
         context.reply_headers.clone_from(&transaction.left.reply_headers);
+        context.is_rport_forced = transaction.left.is_rport_forced;
         let tag = transaction.tag;
         let bytes = self.build_reply(&context, &Reply::new(code, reason), tag);
         self.send_upstream(key, code, bytes);
@@ -81,10 +82,16 @@ impl Core {
             Server::Invite(machine) => machine.on_response_sent(code, bytes.clone(), now),
             Server::NonInvite(machine) => machine.on_response_sent(code, bytes.clone(), now),
         };
-        if !may_go {
+        // A 2xx to an INVITE goes upstream whatever went before (RFC 3261 section 16.7 step 5): the callee
+        // has a call, and only the caller can end it.
+        let is_late_success = transaction.is_invite() && (200..300).contains(&code);
+        if !may_go && !is_late_success {
             return;
         }
         transaction.status = transaction.status.max(code);
+        if code >= 200 {
+            transaction.responses.answered();
+        }
         if let Some(way) = transaction.upstream.clone() {
             self.send_reply_bytes(way, bytes);
         }
@@ -152,10 +159,15 @@ impl Core {
     }
 
     /// Creates the transaction of a CANCEL and answers it (RFC 3261 section 9.2).
-    pub(crate) fn answer_cancel(&mut self, context: &mut Context, code: u16, reason: &[u8]) {
-        if let NewTransaction::Created(_) = self.make_transaction(context) {
+    pub(crate) fn answer_cancel(&mut self, context: &mut Context, invite: Option<TransactionKey>, reply: &Reply<'_>) {
+        if let NewTransaction::Created(key) = self.make_transaction(context) {
+            // The replies to a CANCEL and to its INVITE should bear the same tag (9.2).
+            let tag = invite.and_then(|invite| self.table.get(invite)).map(|invite| invite.tag);
+            if let (Some(tag), Some(transaction)) = (tag, self.table.get_mut(key)) {
+                transaction.tag = tag;
+            }
             // It has just been made, so it has had no other answer.
-            let _ = self.send_stateful_reply(context, &Reply::new(code, reason));
+            let _ = self.send_stateful_reply(context, reply);
         }
     }
 }

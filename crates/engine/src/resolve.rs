@@ -52,12 +52,10 @@ impl Core {
         self.shared.spawn.spawn(self.number, id, work);
     }
 
-    /// NAPTR, SRV and addresses are three rounds; answers that expire at once could make it more, for ever.
     fn may_ask_again(&mut self, sender: Sender) -> bool {
-        const ROUNDS: u8 = 6;
         self.branch_mut(sender).is_some_and(|branch| {
             branch.lookups += 1;
-            branch.lookups < ROUNDS
+            branch.lookups < MOST_ROUNDS
         })
     }
 
@@ -69,10 +67,10 @@ impl Core {
             // It was cancelled meanwhile.
             return self.settle(sender.transaction);
         }
-        let target = branch.target.clone();
+        let (target, transport) = (branch.target.clone(), branch.transport);
         let planned = match finished {
             Finished::Expired => Err(Unplanned::Never(RelayError::Unresolvable)),
-            Finished::Resolved | Finished::Resume(_) => self.plan(&target, None),
+            Finished::Resolved | Finished::Resume(_) => self.plan(&target, transport),
         };
         match planned {
             Ok(hops) => {
@@ -90,6 +88,9 @@ impl Core {
         self.settle(sender.transaction);
     }
 }
+
+/// NAPTR, SRV and addresses are three rounds; answers that expire at once could make it more, for ever.
+pub(crate) const MOST_ROUNDS: u8 = 6;
 
 /// What a target counts as that cannot be reached: as if it had answered 503 (RFC 3261 section 16.9).
 pub(crate) const UNREACHABLE: u16 = 503;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use module_api::{Arrival, Context, RouteKind, TransactionKey};
-use sip_message::{Edits, Message, Method};
+use sip_message::{Edits, HeaderName, Message, Method};
 use sip_proto::response_context::{Decision, Preference, Upstream};
 use sip_proto::transaction::ClientVerdict;
 use sip_proto::{branch, forward};
@@ -23,6 +23,12 @@ impl Core {
         let Some(sender) = self.branch_of(&message) else {
             return self.on_stray_reply(message, arrival);
         };
+        if message.method() != Method::Cancel && message.values_of(HeaderName::Via).nth(1).is_none() {
+            // Every request that is forwarded has the sender's Via below ours; its reply cannot go anywhere
+            // without (16.7 step 3), and must not end a branch in its place.
+            self.shared.statistics.malformed.increment();
+            return;
+        }
         let mut context = Context::new(Arc::clone(&message), arrival, RouteKind::Reply);
         context.reply_code = message.status().unwrap_or_default();
         if !self.passes_reply_route(&mut context) {
@@ -41,8 +47,15 @@ impl Core {
         let place = branch::parse(text)?;
         let transaction = module_api::TransactionKey { slot: place.slot, generation: place.generation };
         let sender = Sender { transaction, branch: place.index };
+        let is_invite = self.table.get(transaction)?.is_invite();
         let branch = self.branch_mut(sender)?;
-        (branch.via_branch.eq_ignore_ascii_case(text)).then_some(sender)
+        // The method counts too: a CANCEL shares the branch of its INVITE (17.1.3).
+        let is_of_method = match message.method() {
+            Method::Invite => is_invite,
+            Method::Cancel => matches!(branch.cancel, Cancel::Sent(..) | Cancel::Over),
+            _ => !is_invite,
+        };
+        (is_of_method && branch.via_branch.eq_ignore_ascii_case(text)).then_some(sender)
     }
 
     /// Runs the reply route that sees every reply. False when it drops the reply.
@@ -54,11 +67,11 @@ impl Core {
         }
     }
 
-    /// A reply of no transaction: sent on by its second Via if the first is ours, else dropped (16.7, 18.1.2).
+    /// A reply of no transaction: sent on by its second Via if its request was forwarded statelessly from
+    /// here (16.11), else dropped. RFC 6026 forbids what RFC 3261 section 16.7 says, to send on any stray
+    /// reply: everybody could use the server to throw replies at others.
     fn on_stray_reply(&mut self, message: Arc<Message>, arrival: Arrival) {
-        let is_ours =
-            message.top_via().is_ok_and(|via| self.shared.identity.is_myself(via.host, via.port, via.transport));
-        if !is_ours {
+        if !self.is_reply_to_stateless(&message) {
             self.shared.statistics.stray_replies.increment();
             return;
         }
@@ -66,6 +79,21 @@ impl Core {
         context.reply_code = context.message.status().unwrap_or_default();
         if self.passes_reply_route(&mut context) {
             self.forward_stray_reply(&context);
+        }
+    }
+
+    /// Whether the top Via is the one that [`Core::forward_stateless`] made from the Via below.
+    fn is_reply_to_stateless(&self, reply: &Message) -> bool {
+        let mut vias = reply.vias().filter_map(Result::ok);
+        let (Some(own), Some(next)) = (vias.next(), vias.next()) else { return false };
+        if !self.shared.identity.is_myself(own.host, own.port, own.transport) {
+            return false;
+        }
+        let Some(text) = own.branch() else { return false };
+        match forward::stateless_identity_of(reply, &next, self.shared.key.hasher()) {
+            Some(identity) => branch::stateless_identity(text) == Some(identity),
+            // Elements of RFC 2543 give nothing to compare.
+            None => branch::stateless_identity(text).is_some(),
         }
     }
 
@@ -99,11 +127,11 @@ impl Core {
             ClientVerdict::AckAndPass => self.acknowledge(sender, &context.message),
             ClientVerdict::Pass => {}
         }
-        self.note_reply(sender, &context.message, status);
         if status == UNREACHABLE {
             // It cannot serve us now; the next address of the same target may (RFC 3263 section 4.3).
             self.fail_over(sender);
         }
+        self.note_reply(sender, &context.message, status);
         context.kind = RouteKind::TransactionReply;
         context.transaction = Some(sender.transaction);
         context.branch_index = sender.branch;
@@ -261,7 +289,7 @@ impl Core {
 
 impl Branch {
     /// A machine that has come to its end needs no further timer.
-    fn tidy(&mut self) {
+    pub(crate) fn tidy(&mut self) {
         let is_terminated = match &self.client {
             Client::Invite(machine) => machine.is_terminated(),
             Client::NonInvite(machine) => machine.is_terminated(),

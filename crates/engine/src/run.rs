@@ -8,6 +8,7 @@ use sip_message::Method;
 
 use crate::core::Core;
 use crate::outgoing::Sender;
+use crate::relay::Refusal;
 use crate::wait::{After, Finished, Parked, Waiting};
 
 impl Core {
@@ -46,10 +47,17 @@ impl Core {
         self.drive(*parked, progress);
     }
 
-    fn drive(&mut self, parked: Parked, progress: Progress) {
-        match progress {
-            Progress::Done(end) => self.finish_run(parked, end),
-            Progress::Wait(wait) => self.park(parked, wait),
+    fn drive(&mut self, mut parked: Parked, mut progress: Progress) {
+        loop {
+            match progress {
+                Progress::Done(end) => return self.finish_run(parked, end),
+                // What has a transaction already cannot be turned away any more: the call fails at once.
+                Progress::Wait(_) if self.waiting.is_full() && parked.after != After::Request => {
+                    self.shared.statistics.refused.increment();
+                    progress = parked.run.expire(&mut parked.context, self);
+                }
+                Progress::Wait(wait) => return self.park(parked, wait),
+            }
         }
     }
 
@@ -72,6 +80,7 @@ impl Core {
         }
         if let Some(key) = parked.context.transaction {
             self.hold(key);
+            self.settle(key);
         }
         let id = self.waiting.enter(Waiting::Script(Box::new(parked)));
         let work = Box::pin(async move { Finished::Resume(wait.0.await) });
@@ -82,7 +91,7 @@ impl Core {
         if end.code < 0 && parked.after == After::Request {
             self.shared.statistics.script_errors.increment();
         }
-        let Some(key) = parked.context.transaction else { return };
+        let Some(key) = parked.context.transaction else { return self.finish_stateless(&mut parked.context) };
         self.keep(key, &mut parked.context);
         match parked.after {
             After::Request => self.finish_request(key),
@@ -95,20 +104,41 @@ impl Core {
         self.settle(key);
     }
 
-    /// The request route is over. What it neither relayed nor answered ends without a word, as a
-    /// request does that a script drops.
+    /// The request route is over. What could not be relayed is refused, unless the script has done so. What it
+    /// neither relayed nor answered ends without a word, as a request does that a script drops; but not
+    /// an INVITE that has had its 100, whose caller would wait for ever (RFC 3261 section 17.2.1).
     fn finish_request(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.get(key) else { return };
-        let is_left_alone = transaction.branches.is_empty() && transaction.status < 200 && transaction.holds == 0;
-        if is_left_alone {
-            self.table.remove(key);
+        if !transaction.branches.is_empty() || transaction.status >= 200 || transaction.holds > 0 {
+            return;
+        }
+        match (transaction.left.refusal, transaction.status) {
+            (Some(error), _) => {
+                let (code, reason) = error.status();
+                self.reply_for(key, code, reason.as_bytes());
+            }
+            (None, 0) => self.table.remove(key),
+            (None, _) => self.reply_for(key, 500, b"Server Internal Error"),
+        }
+    }
+
+    /// As [`Core::finish_request`], for a request that has got no transaction.
+    fn finish_stateless(&mut self, context: &mut Context) {
+        let Some(error) = context.note::<Refusal>().and_then(|refusal| refusal.0) else { return };
+        if !context.is_answered {
+            let (code, reason) = error.status();
+            // An ACK takes no reply; whatever else went wrong with it is nobody's business.
+            let _ = self.send_stateless_reply(context, &Reply::new(code, reason.as_bytes()));
         }
     }
 
     /// Starts the request route for a request.
     pub(crate) fn route_request(&mut self, mut context: Context) {
         debug_assert_eq!(context.kind, RouteKind::Request);
-        if self.is_draining() && context.message.method() != Method::Ack && context.message.to_tag().is_none() {
+        // What belongs to a call that is there goes on: requests within dialogs, ACK and CANCEL.
+        let is_new =
+            context.message.to_tag().is_none() && !matches!(context.message.method(), Method::Ack | Method::Cancel);
+        if self.is_draining() && is_new {
             self.refuse_overload(&mut context);
             return;
         }

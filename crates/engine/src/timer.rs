@@ -12,6 +12,10 @@ impl Core {
     /// Does what is due in one transaction.
     pub(crate) fn on_timer(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.get_mut(key) else { return };
+        if transaction.wake.is_some_and(|wake| wake > self.now) {
+            // An older entry of the wheel; the one that counts is still to come.
+            return;
+        }
         transaction.wake = None;
         self.on_server_timer(key);
         let count = self.table.get(key).map_or(0, |transaction| transaction.branches.len());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{Arrival, Attributes, Context, Hooks, RouteKind, Target};
+use module_api::{Arrival, Attributes, Context, Hooks, RelayError, RouteKind, Target};
 use script::BoundProgram;
-use sip_message::{Edits, Message};
+use sip_message::{Edits, Message, Transport};
 use sip_proto::resolve::Hop;
 use sip_proto::response_context::{ResponseContext, TimerC};
 use sip_proto::transaction::{InviteClient, InviteServer, NonInviteClient, NonInviteServer, key};
@@ -42,6 +42,8 @@ pub(crate) struct Transaction {
 /// What the script left for the later life of the transaction.
 #[derive(Default)]
 pub(crate) struct Left {
+    /// Why the script's latest relay came to nothing: for the reply, if the script makes none.
+    pub(crate) refusal: Option<RelayError>,
     pub(crate) edits: Edits,
     pub(crate) target: Target,
     pub(crate) flags: u32,
@@ -79,6 +81,8 @@ pub(crate) struct Branch {
     pub(crate) timer_c: Option<TimerC>,
     /// How many rounds of questions its next hop has taken.
     pub(crate) lookups: u8,
+    /// The transport that the script demanded.
+    pub(crate) transport: Option<Transport>,
     /// Its share of Max-Breadth (RFC 5393 section 5.3), where the copy shall say one.
     pub(crate) max_breadth: Option<u32>,
     /// Whether it has been decided that this request, though large, goes over UDP or TCP.
@@ -130,9 +134,12 @@ impl Transaction {
         if !context.edits.is_empty() {
             self.left.edits.clone_from(&context.edits);
         }
-        if self.left.hooks.failure.is_some() {
+        if context.hooks.failure.is_some() {
             self.left.target = context.target.clone();
         }
+        // Replies may come before the script is over, when it waits for something after the relay.
+        self.left.hooks = Hooks { branch: None, ..context.hooks };
+        self.left.flags = context.flags;
     }
 
     /// Lends flags and attributes to `context` while a route of this transaction runs; [`Transaction::keep`] takes them back.
@@ -196,6 +203,7 @@ impl Branch {
             cancel: Cancel::No,
             timer_c: None,
             lookups: 0,
+            transport: None,
             max_breadth: None,
             is_mtu_settled: false,
         }

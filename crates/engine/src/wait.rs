@@ -34,7 +34,12 @@ pub(crate) enum Waiting {
     /// A branch whose next hop is being looked up.
     Branch(Sender),
     /// A message that needs no transaction to be sent on.
-    Stateless(Box<Context>),
+    Stateless {
+        /// The message and what the script did to it.
+        context: Box<Context>,
+        /// How many rounds of questions its next hop has taken.
+        round: u8,
+    },
 }
 
 /// A parked script run.

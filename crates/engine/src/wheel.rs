@@ -77,7 +77,9 @@ impl Wheel {
         }
         const LOOK_AHEAD: u64 = 64;
         let ahead = (0..LOOK_AHEAD).find(|ahead| !self.slots[(self.next + ahead) as usize % SLOTS].is_empty());
-        Some(self.origin + TICK * (self.next + ahead.unwrap_or(LOOK_AHEAD)) as u32)
+        let tick = self.next + ahead.unwrap_or(LOOK_AHEAD);
+        // In 64 bits: as a `u32` the ticks would run out after thirteen months of uptime.
+        Some(self.origin + Duration::from_millis(tick.saturating_mul(TICK.as_millis() as u64)))
     }
 
     fn tick_after(&self, deadline: Instant) -> u64 {
