@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use testkit::Network;
+use testkit::{Network, answer, request};
 
 const CALLER: &str = "198.51.100.1:5070";
 const CALLEE: &str = "203.0.113.1:5080";
@@ -16,43 +16,12 @@ request_route {
 }
 "#;
 
-fn request(method: &str, branch: &str, extra: &str) -> String {
-    format!(
-        "{method} sip:bob@203.0.113.1:5080 SIP/2.0\n\
-         Via: SIP/2.0/UDP 198.51.100.1:5070;branch={branch}\n\
-         Max-Forwards: 70\n\
-         From: <sip:alice@example.com>;tag=a1\n\
-         To: <sip:bob@example.com>{extra}\n\
-         Call-ID: c1@198.51.100.1\n\
-         CSeq: 1 {method}\n\
-         Contact: <sip:alice@198.51.100.1:5070>\n\
-         Content-Length: 0\n\n"
-    )
-}
-
-/// The reply of the callee to a request that it received.
-fn answer(request: &str, status: &str) -> String {
-    let copied = |line: &&str| {
-        ["Via:", "From:", "Call-ID:", "CSeq:", "Record-Route:"].iter().any(|name| line.starts_with(name))
-    };
-    let mut reply = format!("SIP/2.0 {status}\n");
-    for line in request.lines().filter(copied) {
-        reply.push_str(line);
-        reply.push('\n');
-    }
-    let to = request.lines().find(|line| line.starts_with("To:")).expect("every request has a To");
-    reply.push_str(&format!("{to};tag=b1\nContact: <sip:bob@203.0.113.1:5080>\nContent-Length: 0\n\n"));
-    reply
-}
-
 fn start_lines(network: &mut Network, at: &str) -> Vec<String> {
-    network.received(at).iter().map(testkit::Arrived::start_line).collect()
+    network.start_lines(at)
 }
 
 fn received_one(network: &mut Network, at: &str) -> String {
-    let mut arrived = network.received(at);
-    assert_eq!(arrived.len(), 1, "{:?}", arrived.iter().map(testkit::Arrived::start_line).collect::<Vec<_>>());
-    arrived.remove(0).text()
+    network.received_one(at)
 }
 
 #[test]
@@ -63,13 +32,19 @@ fn a_call_goes_through_and_leaves_nothing_behind() {
     assert_eq!(start_lines(&mut network, CALLER), ["SIP/2.0 100 Trying"]);
     let invite = received_one(&mut network, CALLEE);
     assert!(invite.contains("Max-Forwards: 69\r\n"), "{invite}");
-    assert!(invite.starts_with("INVITE sip:bob@203.0.113.1:5080 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"), "{invite}");
+    assert!(
+        invite.starts_with("INVITE sip:bob@203.0.113.1:5080 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"),
+        "{invite}"
+    );
 
     for status in ["180 Ringing", "200 OK"] {
         network.send(CALLEE, &answer(&invite, status));
         network.settle();
         let reply = received_one(&mut network, CALLER);
-        assert!(reply.starts_with(&format!("SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 198.51.100.1:5070;branch=z9hG4bK1\r\n")), "{reply}");
+        assert!(
+            reply.starts_with(&format!("SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 198.51.100.1:5070;branch=z9hG4bK1\r\n")),
+            "{reply}"
+        );
     }
     // The ACK to a 2xx is a request of its own and goes through.
     network.send(CALLER, &request("ACK", "z9hG4bK2", ";tag=b1"));
