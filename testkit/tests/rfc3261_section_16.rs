@@ -202,9 +202,9 @@ fn a_response_with_our_via_alone_is_dropped_and_ends_nothing() {
     assert_eq!(network.start_lines(CALLER), ["SIP/2.0 486 Busy Here"]);
 }
 
-// 16.8: Timer C, after a provisional response.
+// 16.8: Timer C, after a provisional response. What the callee still says to the CANCEL is absorbed.
 #[test]
-fn who_rings_for_more_than_three_minutes_is_cancelled() {
+fn who_rings_for_more_than_three_minutes_is_cancelled_and_counts_as_408() {
     let mut network = Network::new(RELAY);
     network.send(CALLER, &request("INVITE", "z9hG4bK1", ""));
     network.settle();
@@ -212,12 +212,16 @@ fn who_rings_for_more_than_three_minutes_is_cancelled() {
     network.send(CALLEE, &answer(&invite, "180 Ringing"));
     network.advance(Duration::from_secs(180));
     assert_eq!(network.start_lines(CALLEE), Vec::<String>::new());
-    network.advance(Duration::from_secs(2));
-    assert_eq!(network.start_lines(CALLEE)[0], "CANCEL sip:bob@203.0.113.1:5080 SIP/2.0");
     network.received(CALLER);
+    network.advance(Duration::from_millis(1100));
+    assert_eq!(network.start_lines(CALLEE)[0], "CANCEL sip:bob@203.0.113.1:5080 SIP/2.0");
+    assert_eq!(network.start_lines(CALLER), ["SIP/2.0 408 Request Timeout"]);
+    network.send(CALLER, &request("ACK", "z9hG4bK1", ";tag=x"));
     network.send(CALLEE, &answer(&invite, "487 Request Terminated"));
-    network.settle();
-    assert_eq!(network.start_lines(CALLER), ["SIP/2.0 487 Request Terminated"]);
+    network.advance(Duration::from_secs(40));
+    assert!(network.start_lines(CALLEE).iter().any(|line| line.starts_with("ACK ")));
+    assert_eq!(network.start_lines(CALLER), Vec::<String>::new());
+    assert_eq!(network.transaction_count(), 0);
 }
 
 // 16.7 step 2: anything from 101 to 199 starts Timer C again.
