@@ -20,7 +20,7 @@ use tokio::runtime::{Handle, Runtime};
 use crate::arguments::Arguments;
 use crate::control::Control;
 use crate::logging::{self, Destination, Logger};
-use crate::start_modules::{self, States};
+use crate::start_modules::{self, Ground, Started};
 use crate::{background, data, greeting, listen, names, spawn, tls};
 
 /// How many messages and results may wait for one worker.
@@ -36,8 +36,9 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let data_dir = data::directory(arguments.data_dir.as_deref());
     data::prepare(&data_dir)?;
     let Configuration { dialect, settings, modules, program } = configuration;
-    let states = start_modules::start(&modules, dialect, &data_dir, runtime.handle())?;
-    let program = Arc::new(program.bind(states.in_order.clone()));
+    let ground = Ground { dialect, data_dir: &data_dir, runtime: runtime.handle() };
+    let started = start_modules::start(&modules, &Started::default(), &ground)?;
+    let program = Arc::new(program.bind(started.states()));
 
     let tls_server = tls::server(arguments)?;
     let mut identity = identity(arguments, &settings, tls_server.is_some())?;
@@ -50,7 +51,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         workers: worker_count,
         log: Arc::new(start_log(arguments, &settings, dialect)?),
     };
-    let shared = share(&settings, &states, identity, program, surroundings)?;
+    let shared = share(&settings, &started, identity, program, surroundings)?;
     let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
     let stream_settings = stream_settings(&settings, tls::client(arguments)?);
     let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
@@ -60,7 +61,8 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let own = stations.into_iter().zip(udp);
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;
     announce(arguments, &shared, &data_dir)?;
-    let control = Control { arguments, shared, mailboxes, data_dir, tls_server, runtime: runtime.handle().clone() };
+    let mut control =
+        Control { arguments, shared, mailboxes, data_dir, tls_server, runtime: runtime.handle().clone(), started };
     runtime.block_on(control.run())?;
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;
@@ -190,12 +192,12 @@ fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_a
 
 fn share(
     settings: &ScriptSettings,
-    states: &States,
+    started: &Started,
     identity: Identity,
     program: Arc<BoundProgram>,
     around: Surroundings,
 ) -> Result<Arc<Shared>> {
-    let engine_settings = engine_settings(settings, states);
+    let engine_settings = engine_settings(settings, started);
     let names = names::Dns::start(&around.runtime).context("cannot set up DNS")?;
     let spawn = spawn::OnTokio::new(around.runtime, around.mailboxes, engine_settings.wait_deadline);
     let mut secret = [0; 16];
@@ -229,7 +231,7 @@ fn stream_settings(settings: &ScriptSettings, tls_client: Option<Arc<TlsClient>>
     }
 }
 
-fn engine_settings(settings: &ScriptSettings, states: &States) -> engine::Settings {
+fn engine_settings(settings: &ScriptSettings, started: &Started) -> engine::Settings {
     let mut engine = engine::Settings::default();
     if settings.is_set("server_header") {
         engine.server_header = Some(settings.text("server_header"));
@@ -237,7 +239,7 @@ fn engine_settings(settings: &ScriptSettings, states: &States) -> engine::Settin
     if !settings.flag("server_signature") {
         engine.server_header = None;
     }
-    if let Some(tm) = states.of::<modules::tm::Settings>("tm") {
+    if let Some(tm) = started.of::<modules::tm::Settings>("tm") {
         let timers = &mut engine.timers;
         timers.t1 = tm.t1.unwrap_or(timers.t1);
         timers.t2 = tm.t2.unwrap_or(timers.t2);

@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::Arguments;
-use crate::{load, start_modules};
+use crate::load;
+use crate::start_modules::{self, Ground, Started};
 
 /// What signals act on.
 pub(crate) struct Control<'a> {
@@ -29,6 +30,8 @@ pub(crate) struct Control<'a> {
     pub(crate) tls_server: Option<Arc<TlsServer>>,
     /// Where modules run their futures.
     pub(crate) runtime: Handle,
+    /// The modules of the script in use.
+    pub(crate) started: Started,
 }
 
 /// How long a drain may take: as long as a transaction without answer (Timer B).
@@ -39,7 +42,7 @@ impl Control<'_> {
     ///
     /// # Errors
     /// When the system delivers no signals.
-    pub(crate) async fn run(&self) -> Result<()> {
+    pub(crate) async fn run(&mut self) -> Result<()> {
         let mut terminate = listen_to(SignalKind::terminate())?;
         let mut interrupt = listen_to(SignalKind::interrupt())?;
         let mut hang_up = listen_to(SignalKind::hangup())?;
@@ -83,24 +86,26 @@ impl Control<'_> {
     }
 
     /// Loads script and certificates again. What does not load changes nothing.
-    fn reload(&self) {
+    fn reload(&mut self) {
         match self.try_reload() {
             Ok(()) => self.say(Level::Notice, "script and certificates are reloaded"),
             Err(error) => self.say(Level::Error, &format!("reload: {error:#}; the server goes on as before")),
         }
     }
 
-    fn try_reload(&self) -> Result<()> {
+    fn try_reload(&mut self) -> Result<()> {
         if let Some(tls) = &self.tls_server {
             tls.reload().context("certificates")?;
         }
         let configuration = load::load(self.arguments)?;
         let dialect = configuration.dialect;
-        let start = || start_modules::start(&configuration.modules, dialect, &self.data_dir, &self.runtime);
+        let ground = Ground { dialect, data_dir: &self.data_dir, runtime: &self.runtime };
+        let start = || start_modules::start(&configuration.modules, &self.started, &ground);
         // Modules may wait for a database while they start, which this task may not.
-        let states = tokio::task::block_in_place(start)?;
-        let program = configuration.program.bind(states.in_order);
+        let started = tokio::task::block_in_place(start)?;
+        let program = configuration.program.bind(started.states());
         self.shared.program.store(Arc::new(program));
+        self.started = started;
         Ok(())
     }
 
