@@ -152,6 +152,9 @@ impl Core {
         if status >= 200 {
             branch.settle();
         }
+        if !branch.may_acknowledge(status) {
+            branch.sent = bytes::Bytes::new();
+        }
         if status < 200 && matches!(branch.cancel, Cancel::Wanted) {
             self.send_cancel(sender);
         }
@@ -288,6 +291,12 @@ impl Core {
 }
 
 impl Branch {
+    /// Whether the request as sent may still be needed after this status: for repetitions, for CANCEL, and
+    /// for the ACK to each repetition of a failure.
+    fn may_acknowledge(&self, status: u16) -> bool {
+        status < 200 || (status >= 300 && matches!(self.client, Client::Invite(_)))
+    }
+
     /// A machine that has come to its end needs no further timer.
     pub(crate) fn tidy(&mut self) {
         let is_terminated = match &self.client {
