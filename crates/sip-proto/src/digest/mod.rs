@@ -86,8 +86,7 @@ pub fn verify(
     let Some(algorithm) = credentials.algorithm else {
         return Verdict::Refused;
     };
-    // Never equal to a hash: it is not of hexadecimal digits.
-    let expected = response(credentials, algorithm, method, ha1.unwrap_or("no such user"));
+    let expected = response(credentials, algorithm, method, ha1.unwrap_or(nobody(algorithm)));
     let given = credentials.response.to_ascii_lowercase();
     let is_right = bool::from(expected.as_bytes().ct_eq(&given)) & ha1.is_some_and(|ha1| !ha1.is_empty());
     let is_young = nonces.is_valid(credentials.nonce, credentials.realm, now);
@@ -96,6 +95,16 @@ pub fn verify(
         // RFC 7616 section 3.3: stale only when the digest is right for the nonce that was used.
         (true, false) => Verdict::Stale,
         (false, _) => Verdict::Refused,
+    }
+}
+
+/// What is hashed for a user who does not exist. As long as an HA1, or the hash would take fewer blocks and less time;
+/// and never equal to one, since it is not of hexadecimal digits.
+fn nobody(algorithm: Algorithm) -> &'static str {
+    const NOBODY: &str = "no-such-user----no-such-user----no-such-user----no-such-user----";
+    match algorithm {
+        Algorithm::Md5 => &NOBODY[..32],
+        Algorithm::Sha256 | Algorithm::Sha512_256 => NOBODY,
     }
 }
 
@@ -202,6 +211,24 @@ mod tests {
         let late = NOW + Duration::from_secs(9_999);
         assert_eq!(verdict_of(&text, Some("wrong"), late), Verdict::Refused);
         assert_eq!(verdict_of(&text, None, late), Verdict::Refused);
+    }
+
+    #[test]
+    fn an_unknown_user_costs_as_many_digits_as_a_known_one() {
+        for algorithm in [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512_256] {
+            let ha1 = ha1(algorithm, b"alice", b"example.com", b"secret");
+            assert_eq!(nobody(algorithm).len(), ha1.as_bytes().len());
+        }
+    }
+
+    #[test]
+    fn who_hashes_with_what_stands_for_nobody_is_refused() {
+        let nonce = nonces().issue("example.com", NOW, 1);
+        let text = credentials_text(&nonce);
+        let credentials = Credentials::parse(text.as_bytes()).unwrap();
+        let forged = response(&credentials, Algorithm::Md5, b"INVITE", nobody(Algorithm::Md5));
+        let forged = Credentials { response: forged.as_bytes(), ..credentials };
+        assert_eq!(verify(&forged, b"INVITE", None, &nonces(), NOW), Verdict::Refused);
     }
 
     #[test]
