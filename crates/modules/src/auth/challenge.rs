@@ -1,11 +1,10 @@
 //! Asking for credentials.
 
-use bytes::Bytes;
 use module_api::{Call, Dialect, Function, Outcome, Param, ParamKind, Reply, Routes, Value};
 use sip_message::Method;
 use sip_proto::digest::{Algorithm, Challenge};
 
-use super::credentials::{Kind, WasStale, realm_or_domain};
+use super::credentials::{DatabaseAway, Kind, WasStale, respond};
 use super::settings::{Authentication, algorithms};
 
 const PARAMS: &[Param] = &[
@@ -20,8 +19,9 @@ pub(super) const WWW: Function = Function {
     params: PARAMS,
     routes: WHERE,
     doc: "Replies 401 with a digest challenge, as a registrar does. An empty realm means the domain of From (REGISTER: \
-          of To). Flags add up: 1 offers qop=auth, 16 says that only the nonce was old. Ends a SER script; in Kamailio's \
-          it is true and the script must end itself.",
+          of To). Flags add up: 1 and 2 offer qop=auth, 16 says that only the nonce was old. Ends a SER script; in \
+          Kamailio's it is true and the script must end itself. After the database could not be asked it replies 503 \
+          (with flag 4: is false), so that no phone takes its password for wrong.",
     example: "if (!www_authorize(\"example.com\", \"subscriber\")) { www_challenge(\"example.com\", \"1\"); exit; }",
     run: |call| challenge(call, Kind::Www),
 };
@@ -58,7 +58,7 @@ pub(super) const HEADER: Function = Function {
     doc: "Puts the header that www_challenge() would send into a variable.",
     example: "auth_get_www_authenticate(\"$fd\", \"1\", \"$var(header)\");",
     run: |call| {
-        let lines = lines(call, Kind::Www, Bytes::new());
+        let Some(lines) = lines(call, Kind::Www, b"") else { return Outcome::FALSE };
         match call.write_output(2, Value::Str(lines.into())) {
             Ok(()) => Outcome::TRUE,
             Err(fault) => Outcome::Fail(fault),
@@ -66,7 +66,27 @@ pub(super) const HEADER: Function = Function {
     },
 };
 
-const OFFERS_QOP: i64 = 1;
+pub(super) const ALGORITHM: Function = Function {
+    name: "auth_algorithm",
+    params: &[Param::required("algorithms", ParamKind::Format)],
+    routes: WHERE,
+    doc: "Sets the algorithms of this request's challenges, most preferred first. False when one is unknown.",
+    example: "auth_algorithm(\"SHA-256\");",
+    run: |call| match algorithms(&call.text(0)) {
+        Some(named) => {
+            call.context.set_note(Named(named));
+            Outcome::TRUE
+        }
+        None => Outcome::FALSE,
+    },
+};
+
+/// The algorithms that `auth_algorithm()` named.
+struct Named(Vec<Algorithm>);
+
+/// `auth` or `auth-int`: what is offered is `auth`, which every client that knows the other knows too.
+const OFFERS_QOP: i64 = 1 | 2;
+const IS_SILENT_ON_ERROR: i64 = 4;
 const IS_STALE: i64 = 16;
 
 fn challenge(call: &mut Call<'_>, kind: Kind) -> Outcome {
@@ -74,37 +94,43 @@ fn challenge(call: &mut Call<'_>, kind: Kind) -> Outcome {
     if matches!(call.context.message.method(), Method::Ack | Method::Cancel) {
         return Outcome::FALSE;
     }
-    let named = call.text(2);
-    let lines = lines(call, kind, named);
-    let (code, reason) = kind.refusal();
-    let reply = Reply { code, reason: reason.as_bytes(), headers: lines.as_bytes() };
-    let sent = match call.context.transaction {
-        Some(_) => call.host.reply(call.context, &reply),
-        None => call.host.reply_stateless(call.context, &reply),
+    let flags = Value::Str(call.text(1)).to_int();
+    let is_away = call.context.note::<DatabaseAway>().is_some();
+    let sent = match (is_away, flags & IS_SILENT_ON_ERROR != 0) {
+        (true, true) => Outcome::FALSE,
+        (true, false) => DatabaseAway::reply(call),
+        (false, _) => {
+            let named = call.text(2);
+            let Some(lines) = lines(call, kind, &named) else {
+                return Outcome::fail("the algorithm is none of MD5, SHA-256 and SHA-512-256");
+            };
+            let (code, reason) = kind.refusal();
+            respond(call, &Reply { code, reason: reason.as_bytes(), headers: lines.as_bytes() })
+        }
     };
-    match (sent, call.dialect()) {
-        (_, Dialect::Ser) => Outcome::Value(0),
-        (sent, Dialect::Kamailio) => sent.is_ok().into(),
-    }
+    if call.dialect() == Dialect::Ser { Outcome::Value(0) } else { sent }
 }
 
-/// One header line per algorithm (RFC 8760 section 2.4).
-fn lines(call: &mut Call<'_>, kind: Kind, named: Bytes) -> String {
-    let auth = call.shared_state::<Authentication>();
-    let realm = realm_or_domain(call, &call.text(0));
+/// One header line per algorithm (RFC 8760 section 2.4). None when `named` has one that is unknown.
+fn lines(call: &mut Call<'_>, kind: Kind, named: &[u8]) -> Option<String> {
+    let auth = call.state::<Authentication>();
+    let realm = auth.realm(&call.context.message, &call.text(0));
     let flags = Value::Str(call.text(1)).to_int();
-    let named = if named.is_empty() { None } else { algorithms(&named) };
-    let algorithms: &[Algorithm] = named.as_deref().unwrap_or(&auth.algorithms);
+    let algorithms = match (named.is_empty(), call.context.note::<Named>()) {
+        (false, _) => algorithms(named)?,
+        (true, Some(Named(noted))) => noted.clone(),
+        (true, None) => auth.algorithms.clone(),
+    };
     let is_stale = flags & IS_STALE != 0 || call.context.note::<WasStale>().is_some();
     let mut lines = String::new();
     for algorithm in algorithms {
         let random = call.host.random();
         let nonce = auth.nonces.issue(&realm, call.host.unix_time(), random);
-        let offers_qop = flags & OFFERS_QOP != 0 || *algorithm != Algorithm::Md5;
-        let challenge = Challenge { realm: &realm, nonce: &nonce, algorithm: *algorithm, is_stale, offers_qop };
+        let offers_qop = flags & OFFERS_QOP != 0 || algorithm != Algorithm::Md5;
+        let challenge = Challenge { realm: &realm, nonce: &nonce, algorithm, is_stale, offers_qop };
         lines.push_str(&format!("{}: {}\r\n", kind.challenge_header(), challenge.to_value()));
     }
-    lines
+    Some(lines)
 }
 
 #[cfg(test)]
@@ -156,5 +182,33 @@ mod tests {
         let mut one = bench(&INVITE.replace("INVITE", "REGISTER"), &[]);
         one.run(&MODULE, "auth_challenge", &["r", "0"]);
         assert!(one.host.done[0].contains(" 401 "));
+    }
+
+    #[test]
+    fn an_algorithm_can_be_named_for_one_request() {
+        let mut one = bench(INVITE, &[]);
+        assert_eq!(one.run(&MODULE, "auth_algorithm", &["SHA-256"]), 1);
+        assert_eq!(one.run(&MODULE, "auth_algorithm", &["ROT13"]), -1);
+        one.run(&MODULE, "www_challenge", &["r", "0"]);
+        assert!(one.host.done[0].contains("algorithm=SHA-256"), "{}", one.host.done[0]);
+        assert_eq!(one.run(&MODULE, "www_challenge", &["r", "0", "ROT13"]), -1);
+        assert_eq!(one.host.done.len(), 1);
+    }
+
+    #[test]
+    fn a_prefix_is_taken_off_the_realm() {
+        let setting = Setting { name: "realm_prefix".into(), value: text("sip.") };
+        let mut one = bench(&INVITE.replace("sip:alice@example.com", "sip:alice@SIP.example.com"), &[setting]);
+        one.run(&MODULE, "www_challenge", &["", "1"]);
+        assert!(one.host.done[0].contains("realm=\"example.com\""), "{}", one.host.done[0]);
+    }
+
+    #[test]
+    fn after_the_database_could_not_be_asked_nobody_is_challenged() {
+        let mut one = bench(INVITE, &[]);
+        one.context.set_note(super::DatabaseAway);
+        assert_eq!(one.run(&MODULE, "www_challenge", &["r", "4"]), -1);
+        assert_eq!(one.run(&MODULE, "www_challenge", &["r", "1"]), 1);
+        assert_eq!(one.host.done, ["stateless 503 Service Unavailable Retry-After: 10|"]);
     }
 }

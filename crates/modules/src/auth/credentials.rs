@@ -1,9 +1,10 @@
 //! Finding credentials, judging them, and taking them off.
 
-use bytes::Bytes;
-use module_api::{Call, Context, Function, Outcome, Param, ParamKind, Routes};
-use sip_message::{HeaderName, Message, Method, Span, Uri};
+use module_api::{Call, Context, Function, Outcome, Param, ParamKind, Reply, Routes};
+use sip_message::{HeaderName, Message, Method, Span};
 use sip_proto::digest::{Algorithm, Credentials, Nonces, Verdict, ha1, verify};
+
+use super::settings::Authentication;
 
 pub(super) const CONSUME: Function = Function {
     name: "consume_credentials",
@@ -28,8 +29,8 @@ pub(super) const HAS: Function = Function {
     doc: "True when the request brings credentials for the realm, right or wrong.",
     example: "if (!has_credentials(\"example.com\")) www_challenge(\"example.com\", \"1\");",
     run: |call| {
-        let realm = call.text(0);
-        let has = |kind| Claim::find(&call.context.message, kind, &realm).is_some();
+        let realm = call.state::<Authentication>().realm(&call.context.message, &call.text(0));
+        let has = |kind| Claim::find(&call.context.message, kind, realm.as_bytes()).is_some();
         (has(Kind::Www) || has(Kind::Proxy)).into()
     },
 };
@@ -82,6 +83,26 @@ pub(crate) fn verified(context: &Context) -> Option<Credentials<'_>> {
 
 /// Noted when only the nonce was too old, for the next challenge.
 pub(super) struct WasStale;
+
+/// Noted when nobody could say whether credentials are right, for the next challenge: whoever is challenged again
+/// takes the password for wrong, and many phones then never try it again.
+pub(crate) struct DatabaseAway;
+
+impl DatabaseAway {
+    /// Replies 503.
+    pub(crate) fn reply(call: &mut Call<'_>) -> Outcome {
+        respond(call, &Reply { code: 503, reason: b"Service Unavailable", headers: b"Retry-After: 10\r\n" })
+    }
+}
+
+/// Replies through the transaction where there is one: after a wait there is.
+pub(super) fn respond(call: &mut Call<'_>, reply: &Reply<'_>) -> Outcome {
+    let sent = match call.context.transaction {
+        Some(_) => call.host.reply(call.context, reply),
+        None => call.host.reply_stateless(call.context, reply),
+    };
+    sent.is_ok().into()
+}
 
 /// Credentials of a request for one realm: who it says that it is.
 #[derive(Clone)]
@@ -138,10 +159,12 @@ impl Claim {
     }
 
     /// Judges the credentials; `ha1` is none when there is no such user.
-    pub(crate) fn judge(&self, call: &mut Call<'_>, nonces: &Nonces, ha1: Option<&str>) -> Check {
+    ///
+    /// `method` stands in for the request's own, unless it is empty.
+    pub(crate) fn judge(&self, call: &mut Call<'_>, nonces: &Nonces, method: &[u8], ha1: Option<&str>) -> Check {
         let Some(credentials) = self.credentials() else { return Check::Refused };
-        let message = std::sync::Arc::clone(&call.context.message);
-        match verify(&credentials, message.method_text(), ha1, nonces, call.host.unix_time()) {
+        let method = if method.is_empty() { call.context.message.method_text() } else { method };
+        match verify(&credentials, method, ha1, nonces, call.host.unix_time()) {
             Verdict::Accepted => {
                 call.context.set_note(Verified(self.clone()));
                 Check::Accepted
@@ -173,15 +196,4 @@ pub(crate) fn outcome(check: Check) -> Outcome {
         Check::Missing => -5,
         Check::OtherUser => -8,
     })
-}
-
-/// The realm of a call; an empty one means the domain of the side that must prove itself.
-pub(crate) fn realm_or_domain(call: &Call<'_>, realm: &Bytes) -> String {
-    if !realm.is_empty() {
-        return String::from_utf8_lossy(realm).into_owned();
-    }
-    let message = &call.context.message;
-    let side = if message.method() == Method::Register { message.to() } else { message.from() };
-    let domain = side.ok().and_then(|side| Uri::parse(side.uri).ok()).map(|uri| uri.host_text);
-    String::from_utf8_lossy(domain.unwrap_or_default()).into_owned()
 }

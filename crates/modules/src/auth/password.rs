@@ -1,15 +1,16 @@
 //! Verifying against a password that the script has.
 
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
+use module_api::{Call, Function, Param, ParamKind, Routes, Value};
 use sip_message::Method;
 
-use super::credentials::{Check, Claim, Kind, outcome, realm_or_domain};
+use super::credentials::{Check, Claim, Kind, outcome};
 use super::settings::Authentication;
 
 const PARAMS: &[Param] = &[
     Param::required("realm", ParamKind::Format),
     Param::required("password", ParamKind::Format),
     Param::required("flags", ParamKind::Str),
+    Param::optional("method", ParamKind::Format),
 ];
 
 pub(super) const WWW: Function = Function {
@@ -17,9 +18,12 @@ pub(super) const WWW: Function = Function {
     params: PARAMS,
     routes: Routes::REQUEST,
     doc: "Verifies the Authorization header against a password; with flag 1 the password is an HA1. 1 when it is right, \
-          -2 wrong, -4 right with an old nonce, -5 not there.",
+          -2 wrong, -4 right with an old nonce, -5 not there. A fourth argument stands in for the request's method.",
     example: "if (!pv_www_authenticate(\"example.com\", \"$var(password)\", \"0\")) www_challenge(\"example.com\", \"1\");",
-    run: |call| outcome_of(call, Kind::Www),
+    run: |call| {
+        let method = call.text(3);
+        outcome(check(call, Kind::Www, &method))
+    },
 };
 
 pub(super) const PROXY: Function = Function {
@@ -28,7 +32,10 @@ pub(super) const PROXY: Function = Function {
     routes: Routes::REQUEST,
     doc: "As pv_www_authenticate(), with the Proxy-Authorization header.",
     example: "if (!pv_proxy_authenticate(\"example.com\", \"$var(password)\", \"0\")) proxy_challenge(\"example.com\", \"1\");",
-    run: |call| outcome_of(call, Kind::Proxy),
+    run: |call| {
+        let method = call.text(3);
+        outcome(check(call, Kind::Proxy, &method))
+    },
 };
 
 pub(super) const CHECK: Function = Function {
@@ -45,7 +52,7 @@ pub(super) const CHECK: Function = Function {
     example: "if (!pv_auth_check(\"$fd\", \"$var(password)\", \"0\", \"1\")) auth_challenge(\"$fd\", \"1\");",
     run: |call| {
         let kind = Kind::of(&call.context.message);
-        let check = check(call, kind);
+        let check = check(call, kind, b"");
         let wants_sender = Value::Str(call.text(3)).to_int() & 1 != 0;
         if check == Check::Accepted && wants_sender && !is_of_sender(call, kind) {
             return outcome(Check::OtherUser);
@@ -56,11 +63,7 @@ pub(super) const CHECK: Function = Function {
 
 const IS_HA1: i64 = 1;
 
-fn outcome_of(call: &mut Call<'_>, kind: Kind) -> Outcome {
-    outcome(check(call, kind))
-}
-
-fn check(call: &mut Call<'_>, kind: Kind) -> Check {
+fn check(call: &mut Call<'_>, kind: Kind, method: &[u8]) -> Check {
     if matches!(call.context.message.method(), Method::Ack | Method::Cancel) {
         return Check::Accepted;
     }
@@ -68,12 +71,12 @@ fn check(call: &mut Call<'_>, kind: Kind) -> Check {
     let password = String::from_utf8_lossy(&call.text(1)).into_owned();
     let is_ha1 = Value::Str(call.text(2)).to_int() & IS_HA1 != 0;
     let ha1 = if is_ha1 { Some(password) } else { claim.ha1_of(&password) };
-    let auth = call.shared_state::<Authentication>();
-    claim.judge(call, &auth.nonces, ha1.as_deref())
+    let auth = call.state::<Authentication>();
+    claim.judge(call, &auth.nonces, method, ha1.as_deref())
 }
 
 fn claim(call: &Call<'_>, kind: Kind) -> Option<Claim> {
-    let realm = realm_or_domain(call, &call.text(0));
+    let realm = call.state::<Authentication>().realm(&call.context.message, &call.text(0));
     Claim::find(&call.context.message, kind, realm.as_bytes())
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use module_api::{Parameter, SettingKind, Setup, SetupError, State};
+use sip_message::{Message, Method, Uri};
 use sip_proto::digest::{Algorithm, Nonces, ha1};
 
 /// The state of module auth.
@@ -12,6 +13,26 @@ pub(crate) struct Authentication {
     pub(crate) nonces: Nonces,
     /// What challenges offer, most preferred first.
     pub(super) algorithms: Vec<Algorithm>,
+    /// What realms begin with that does not count.
+    realm_prefix: String,
+}
+
+impl Authentication {
+    /// The realm that a script asks for; an empty one means the domain of the side that must prove itself: From, or
+    /// To for REGISTER.
+    pub(crate) fn realm(&self, message: &Message, asked: &[u8]) -> String {
+        let realm = if asked.is_empty() { domain_of_sender(message) } else { asked };
+        let realm = match realm.split_at_checked(self.realm_prefix.len()) {
+            Some((front, rest)) if front.eq_ignore_ascii_case(self.realm_prefix.as_bytes()) => rest,
+            _ => realm,
+        };
+        String::from_utf8_lossy(realm).into_owned()
+    }
+}
+
+fn domain_of_sender(message: &Message) -> &[u8] {
+    let side = if message.method() == Method::Register { message.to() } else { message.from() };
+    side.ok().and_then(|side| Uri::parse(side.uri).ok()).map_or(&[], |uri| uri.host_text)
 }
 
 pub(super) static PARAMETERS: [Parameter; 18] = [
@@ -33,6 +54,12 @@ pub(super) static PARAMETERS: [Parameter; 18] = [
         default: "MD5",
         doc: "The digest algorithms of challenges, most preferred first, between commas: MD5, SHA-256, SHA-512-256.",
     },
+    Parameter {
+        name: "realm_prefix",
+        kind: SettingKind::Str,
+        default: "",
+        doc: "Taken off the front of realms: with \"sip.\" users of sip.example.com authenticate as those of example.com.",
+    },
     ignored("qop", "Has no effect: the flags of a challenge say whether qop is offered."),
     ignored("nonce_count", "Has no effect: nonces are not counted."),
     ignored("one_time_nonce", "Has no effect: nonces may be used until they expire."),
@@ -41,7 +68,6 @@ pub(super) static PARAMETERS: [Parameter; 18] = [
     ignored("auth_checks_no_dlg", "Has no effect: a nonce is bound to its realm and time."),
     ignored("auth_checks_in_dlg", "Has no effect: a nonce is bound to its realm and time."),
     ignored("force_stateless_reply", "Has no effect: a challenge takes the transaction where there is one."),
-    ignored("realm_prefix", "Has no effect."),
     ignored("use_domain", "Has no effect."),
     ignored("nc_array_size", "Has no effect: nonces are not counted."),
     ignored("nc_array_order", "Has no effect: nonces are not counted."),
@@ -60,7 +86,8 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     let algorithms = algorithms(setup.text("algorithm").as_bytes());
     let algorithms = algorithms.ok_or_else(|| bad("algorithm", "must be MD5, SHA-256 or SHA-512-256".into()))?;
     let secret = secret(&setup.text("secret"))?;
-    Ok(Arc::new(Authentication { nonces: Nonces::new(secret, Duration::from_secs(lifetime)), algorithms }))
+    let nonces = Nonces::new(secret, Duration::from_secs(lifetime));
+    Ok(Arc::new(Authentication { nonces, algorithms, realm_prefix: setup.text("realm_prefix") }))
 }
 
 /// Algorithms between commas; none when one is unknown.
