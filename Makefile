@@ -30,8 +30,8 @@ bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in
 	$(CARGO) run --quiet --release -p bench --bin side_by_side
 
 fuzz: ## Runs each fuzz target for FUZZ_SECONDS
-	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	cd fuzz && for target in $$($(CARGO) fuzz list --fuzz-dir .); do \
+		$(CARGO) fuzz run --sanitizer none --fuzz-dir . $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
 peers:

@@ -10,10 +10,10 @@ use sip_proto::response_context::TimerC;
 use sip_proto::transaction::messages::{ack_for_failure, cancel_for};
 use sip_proto::transaction::{InviteClient, NonInviteClient, Timers};
 
-use crate::core::Core;
 use crate::outgoing::{Outgoing, Sender, Way};
 use crate::resolve::UNREACHABLE;
 use crate::transaction::{Branch, Cancel, Client, Server};
+use crate::worker_core::Core;
 
 impl Core {
     /// Sends the request to the best hop left.
@@ -22,7 +22,7 @@ impl Core {
         let (way, bytes, via_branch) = self.write_for_next_hop(sender, random)?;
         let now = self.now;
         let timers = self.timers_of(sender.transaction);
-        let Some(transaction) = self.table.get_mut(sender.transaction) else { return Err(RelayError::Full) };
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return Err(RelayError::Full) };
         let is_invite = transaction.is_invite();
         let branch = &mut transaction.branches[sender.branch as usize];
         let is_reliable = way.transport.is_reliable();
@@ -47,7 +47,7 @@ impl Core {
             let hop = branch.further.pop().ok_or(RelayError::Unresolvable)?;
             let connection = branch.target.connection;
             let wanted = branch.target.socket;
-            let Some(transaction) = self.table.get(sender.transaction) else { return Err(RelayError::Full) };
+            let Some(transaction) = self.table.transaction(sender.transaction) else { return Err(RelayError::Full) };
             let Some(way) = self.way_to(&hop, wanted, &transaction.arrival, connection) else { continue };
             let via_branch = Bytes::copy_from_slice(&self.via_branch(sender, random));
             let bytes =
@@ -67,7 +67,7 @@ impl Core {
 
     /// Tries the next address of the same target in a branch of its own (RFC 3263 section 4.3).
     pub(crate) fn fail_over(&mut self, sender: Sender) {
-        let Some(transaction) = self.table.get_mut(sender.transaction) else { return };
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         let is_room = transaction.branches.len() < usize::from(self.shared.settings.max_branches);
         let Some(failed) = transaction.branches.get_mut(sender.branch as usize) else { return };
         if transaction.is_canceled || !is_room || failed.further.is_empty() || !matches!(failed.cancel, Cancel::No) {
@@ -102,7 +102,7 @@ impl Core {
         if self.branch_mut(sender).is_some_and(|branch| branch.status == 0) {
             self.fail_over(sender);
         }
-        let is_canceled = self.table.get(sender.transaction).is_some_and(|transaction| transaction.is_canceled);
+        let is_canceled = self.table.transaction(sender.transaction).is_some_and(|transaction| transaction.is_canceled);
         self.on_branch_final_made_here(sender, if is_canceled { 487 } else { 408 });
     }
 
@@ -131,7 +131,7 @@ impl Core {
 
     /// A CANCEL has come for an INVITE (RFC 3261 section 16.10).
     pub(crate) fn cancel_transaction(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.table.get_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         if !transaction.is_invite() || transaction.status >= 200 {
             return;
         }
@@ -148,7 +148,7 @@ impl Core {
 
     /// Cancels every branch that has no final reply.
     pub(crate) fn cancel_pending(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.table.get(key) else { return };
+        let Some(transaction) = self.table.transaction(key) else { return };
         let pending: smallvec::SmallVec<[u16; 4]> = transaction.responses.pending().collect();
         for branch in pending {
             self.cancel_branch(Sender { transaction: key, branch });
@@ -156,7 +156,7 @@ impl Core {
     }
 
     pub(crate) fn cancel_branch(&mut self, sender: Sender) {
-        let Some(transaction) = self.table.get_mut(sender.transaction) else { return };
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         // Only an INVITE takes long enough for its CANCEL to have an effect (RFC 3261 section 9.1).
         let is_invite = transaction.is_invite();
         let Some(branch) = transaction.branches.get_mut(sender.branch as usize) else { return };
@@ -197,7 +197,7 @@ impl Core {
 
     /// Ends a non-INVITE to which no reply will be sent (RFC 4320 section 4.2).
     pub(crate) fn abandon(&mut self, key: TransactionKey) {
-        if let Some(transaction) = self.table.get_mut(key)
+        if let Some(transaction) = self.table.transaction_mut(key)
             && let Server::NonInvite(machine) = &mut transaction.server
         {
             machine.abandon();
@@ -217,7 +217,7 @@ impl Core {
 
     fn timers_of(&self, key: TransactionKey) -> Timers {
         let mut timers = self.shared.settings.timers.clone();
-        if let Some(transaction) = self.table.get(key) {
+        if let Some(transaction) = self.table.transaction(key) {
             let (no_reply, no_final) = transaction.left.timeouts;
             if let Some(no_reply) = no_reply {
                 timers.invite_timeout = no_reply;
@@ -229,7 +229,7 @@ impl Core {
     }
 
     pub(crate) fn ringing_timeout(&self, key: TransactionKey) -> Duration {
-        let own = self.table.get(key).and_then(|transaction| transaction.left.timeouts.1);
+        let own = self.table.transaction(key).and_then(|transaction| transaction.left.timeouts.1);
         own.unwrap_or(self.shared.settings.timers.ringing_timeout)
     }
 
@@ -240,7 +240,7 @@ impl Core {
             generation: sender.transaction.generation,
             index: sender.branch,
         };
-        let hash = self.table.get(sender.transaction).map_or(0, |transaction| transaction.loop_hash);
+        let hash = self.table.transaction(sender.transaction).map_or(0, |transaction| transaction.loop_hash);
         sip_proto::branch::stateful(place, hash, random)
     }
 }

@@ -10,11 +10,11 @@ use sip_proto::resolve::Hop;
 use sip_proto::routes::{self, RecordRouteOptions, Side};
 use sip_proto::{branch, loop_detection};
 
-use crate::core::Core;
 use crate::outgoing::{Outgoing, Way};
 use crate::resolve::{MOST_ROUNDS, Unplanned};
 use crate::transaction::{Branch, Transaction};
 use crate::wait::{Finished, Waiting};
+use crate::worker_core::Core;
 
 /// What a copy of a request is made from.
 struct Copy<'a> {
@@ -195,7 +195,8 @@ impl Core {
         if !forward::pop_via(reply, &mut edits) {
             return;
         }
-        let is_stream = self.table.get(key).is_some_and(|transaction| transaction.arrival.transport.is_reliable());
+        let is_stream =
+            self.table.transaction(key).is_some_and(|transaction| transaction.arrival.transport.is_reliable());
         let bytes = write_reply(reply, script, edits, is_stream);
         self.send_upstream(key, reply.status().unwrap_or_default(), bytes);
     }

@@ -9,9 +9,9 @@ use module_api::{
 };
 use sip_message::Transport;
 
-use crate::core::Core;
 use crate::relay::Refusal;
 use crate::transaction::Client;
+use crate::worker_core::Core;
 
 impl Host for Core {
     fn now(&self) -> Instant {
@@ -64,7 +64,7 @@ impl Host for Core {
     }
 
     fn standing(&self, context: &Context) -> Option<Standing> {
-        let transaction = self.table.get(context.transaction?)?;
+        let transaction = self.table.transaction(context.transaction?)?;
         let branch = transaction.branches.get(context.branch_index as usize);
         let branch = branch.filter(|_| context.branch_index != 0).or(transaction.branches.last());
         Some(Standing {

@@ -6,7 +6,6 @@
 
 mod branch;
 mod copy;
-mod core;
 mod host;
 mod outgoing;
 mod random;
@@ -24,8 +23,9 @@ mod transaction;
 mod wait;
 mod wheel;
 mod worker;
+mod worker_core;
 
-pub use crate::core::{Core, Log, Names, Shared};
+pub use crate::worker_core::{Core, Log, Names, Shared};
 pub use outgoing::{Outgoing, Sender, Way};
 pub use random::Key;
 pub use settings::{Alias, Identity, Settings, Statistics};

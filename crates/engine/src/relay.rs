@@ -8,10 +8,10 @@ use module_api::{
 use sip_message::{HeaderName, Method};
 use sip_proto::loop_detection;
 
-use crate::core::Core;
 use crate::outgoing::Sender;
 use crate::resolve::Unplanned;
 use crate::transaction::Branch;
+use crate::worker_core::Core;
 
 impl Core {
     pub(crate) fn relay_request(&mut self, context: &mut Context, options: &RelayOptions) -> Result<(), RelayError> {
@@ -32,7 +32,7 @@ impl Core {
     /// Keeps why the relay failed, for the reply that is due when the script is over without one.
     fn note_refusal(&mut self, context: &mut Context, options: &RelayOptions, error: Option<RelayError>) {
         let error = error.filter(|_| !options.no_error_reply);
-        match context.transaction.and_then(|key| self.table.get_mut(key)) {
+        match context.transaction.and_then(|key| self.table.transaction_mut(key)) {
             Some(transaction) => transaction.left.refusal = error,
             None => context.set_note(Refusal(error)),
         }
@@ -59,7 +59,7 @@ impl Core {
             NewTransaction::Retransmission | NewTransaction::Ack => return Ok(()),
             NewTransaction::Full => return Err(RelayError::Full),
         };
-        let Some(transaction) = self.table.get(key) else { return Err(RelayError::Full) };
+        let Some(transaction) = self.table.transaction(key) else { return Err(RelayError::Full) };
         if transaction.status >= 200 {
             return Err(RelayError::AlreadyAnswered);
         }
@@ -80,7 +80,7 @@ impl Core {
             return Err(RelayError::NoBranches);
         }
         let result = self.add_branches(key, context, targets, options);
-        if let Some(transaction) = self.table.get_mut(key) {
+        if let Some(transaction) = self.table.transaction_mut(key) {
             transaction.keep_request_edits(context);
         }
         if result.is_ok() && !options.is_quiet {
@@ -140,7 +140,7 @@ impl Core {
         if count == 1 && !request.has(HeaderName::MaxBreadth) {
             return Ok(vec![None]);
         }
-        let transaction = self.table.get(key).ok_or(RelayError::Full)?;
+        let transaction = self.table.transaction(key).ok_or(RelayError::Full)?;
         let pending =
             transaction.responses.pending().filter_map(|branch| transaction.branches.get(usize::from(branch)));
         let taken: u32 = pending.map(|branch| branch.max_breadth.unwrap_or(1)).sum();
@@ -164,7 +164,7 @@ impl Core {
         aim: Aim,
         options: &RelayOptions,
     ) -> Result<(), RelayError> {
-        let transaction = self.table.get(key).ok_or(RelayError::Full)?;
+        let transaction = self.table.transaction(key).ok_or(RelayError::Full)?;
         let number = transaction.branches.len() as u16;
         if number >= self.shared.settings.max_branches {
             return Err(RelayError::Full);
@@ -186,7 +186,7 @@ impl Core {
             Err(Unplanned::Ask(questions)) => Some(questions),
             Err(Unplanned::Never(error)) => return Err(error),
         };
-        let transaction = self.table.get_mut(key).ok_or(RelayError::Full)?;
+        let transaction = self.table.transaction_mut(key).ok_or(RelayError::Full)?;
         transaction.left.record_route.clone_from(&context.record_route);
         transaction.left.timeouts = context.timeouts;
         let number = transaction.responses.add_branch().ok_or(RelayError::AlreadyAnswered)?;
@@ -201,7 +201,7 @@ impl Core {
 
     /// Forgets the latest branch, of which nothing has left.
     fn take_branch_back(&mut self, sender: Sender) {
-        if let Some(transaction) = self.table.get_mut(sender.transaction) {
+        if let Some(transaction) = self.table.transaction_mut(sender.transaction) {
             transaction.branches.truncate(usize::from(sender.branch));
             transaction.responses.take_back(sender.branch);
         }
@@ -216,7 +216,7 @@ impl Core {
     ) -> Result<(Target, sip_message::Edits), RelayError> {
         let Some(route) = context.hooks.branch else { return Ok((target, context.edits.clone())) };
         // Its number means something in the program under which the transaction began, and only there.
-        let transaction = context.transaction.and_then(|key| self.table.get(key));
+        let transaction = context.transaction.and_then(|key| self.table.transaction(key));
         let program = transaction.map_or_else(|| self.program(), |transaction| Arc::clone(&transaction.program));
         let is_target_fresh = context.is_target_fresh;
         let kind = std::mem::replace(&mut context.kind, RouteKind::Branch);

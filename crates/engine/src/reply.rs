@@ -7,9 +7,9 @@ use module_api::{Arrival, Context, NewTransaction, Reply, ReplyError, RouteKind,
 use sip_message::{Builder, Message, Method};
 use sip_proto::forward;
 
-use crate::core::Core;
 use crate::outgoing::{Outgoing, Way};
 use crate::transaction::Server;
+use crate::worker_core::Core;
 
 impl Core {
     /// Sends a reply without a transaction, or through the one that the message has.
@@ -35,7 +35,7 @@ impl Core {
     pub(crate) fn send_stateful_reply(&mut self, context: &mut Context, reply: &Reply<'_>) -> Result<(), ReplyError> {
         check_reply(context, reply)?;
         let key = context.transaction.ok_or(ReplyError::NoTransaction)?;
-        let transaction = self.table.get(key).ok_or(ReplyError::NoTransaction)?;
+        let transaction = self.table.transaction(key).ok_or(ReplyError::NoTransaction)?;
         if transaction.status >= 200 {
             return Err(ReplyError::AlreadyAnswered);
         }
@@ -51,7 +51,7 @@ impl Core {
 
     /// A reply that the engine itself makes for a transaction, as to a timeout.
     pub(crate) fn reply_for(&mut self, key: TransactionKey, code: u16, reason: &[u8]) {
-        let Some(transaction) = self.table.get_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         if transaction.status >= 200 {
             return;
         }
@@ -67,7 +67,7 @@ impl Core {
     pub(crate) fn send_trying(&mut self, context: &mut Context) {
         let Some(key) = context.transaction else { return };
         let is_wanted = self.shared.settings.auto_trying && context.message.method() == Method::Invite;
-        if is_wanted && self.table.get(key).is_some_and(|transaction| transaction.status == 0) {
+        if is_wanted && self.table.transaction(key).is_some_and(|transaction| transaction.status == 0) {
             let reply = Reply::new(100, b"Trying");
             let bytes = self.build_reply(context, &reply, 0);
             self.send_upstream(key, 100, bytes);
@@ -77,7 +77,7 @@ impl Core {
     /// Gives a reply to the server transaction and to the network.
     pub(crate) fn send_upstream(&mut self, key: TransactionKey, code: u16, bytes: Bytes) {
         let now = self.now;
-        let Some(transaction) = self.table.get_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         let may_go = match &mut transaction.server {
             Server::Invite(machine) => machine.on_response_sent(code, bytes.clone(), now),
             Server::NonInvite(machine) => machine.on_response_sent(code, bytes.clone(), now),
@@ -162,8 +162,8 @@ impl Core {
     pub(crate) fn answer_cancel(&mut self, context: &mut Context, invite: Option<TransactionKey>, reply: &Reply<'_>) {
         if let NewTransaction::Created(key) = self.make_transaction(context) {
             // The replies to a CANCEL and to its INVITE should bear the same tag (9.2).
-            let tag = invite.and_then(|invite| self.table.get(invite)).map(|invite| invite.tag);
-            if let (Some(tag), Some(transaction)) = (tag, self.table.get_mut(key)) {
+            let tag = invite.and_then(|invite| self.table.transaction(invite)).map(|invite| invite.tag);
+            if let (Some(tag), Some(transaction)) = (tag, self.table.transaction_mut(key)) {
                 transaction.tag = tag;
             }
             // It has just been made, so it has had no other answer.

@@ -8,8 +8,8 @@ use sip_message::{Message, Method};
 use sip_proto::response_context::ResponseContext;
 use sip_proto::transaction::{Ack, InviteServer, NonInviteServer, key};
 
-use crate::core::Core;
 use crate::transaction::{Left, Server, Transaction};
+use crate::worker_core::Core;
 
 impl Core {
     pub(crate) fn on_request(&mut self, message: Arc<Message>, arrival: Arrival) {
@@ -36,7 +36,7 @@ impl Core {
     pub(crate) fn match_request(&self, message: &Message) -> Matched {
         let Some(server_key) = key::server_key(message) else { return Matched::None };
         match (message.method(), self.find(&server_key)) {
-            (Method::Ack, Some(found)) => match self.table.get(found) {
+            (Method::Ack, Some(found)) => match self.table.transaction(found) {
                 Some(transaction) if transaction.status >= 300 => Matched::FailureAck(found),
                 Some(_) => Matched::SuccessAck(found),
                 None => Matched::None,
@@ -64,7 +64,7 @@ impl Core {
     /// Answers a repetition with the latest reply; before there is one it is absorbed (17.2.1, 17.2.2).
     pub(crate) fn repeat_reply(&mut self, found: TransactionKey) {
         self.shared.statistics.retransmissions.increment();
-        let Some(transaction) = self.table.get_mut(found) else { return };
+        let Some(transaction) = self.table.transaction_mut(found) else { return };
         let reply = match &mut transaction.server {
             Server::Invite(machine) => machine.on_request(),
             Server::NonInvite(machine) => machine.on_request(),
@@ -76,7 +76,7 @@ impl Core {
 
     fn absorb_ack(&mut self, found: TransactionKey) {
         let now = self.now;
-        if let Some(transaction) = self.table.get_mut(found)
+        if let Some(transaction) = self.table.transaction_mut(found)
             && let Server::Invite(machine) = &mut transaction.server
         {
             let _: Ack = machine.on_ack(now);
@@ -137,7 +137,7 @@ impl Core {
 
     /// Does what an event made necessary: removes the transaction when it is over, else sees to its timer.
     pub(crate) fn settle(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.table.get_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         if transaction.is_over() {
             self.table.remove(key);
             return;
@@ -151,20 +151,20 @@ impl Core {
     }
 
     pub(crate) fn keep(&mut self, key: TransactionKey, context: &mut Context) {
-        if let Some(transaction) = self.table.get_mut(key) {
+        if let Some(transaction) = self.table.transaction_mut(key) {
             transaction.keep(context);
         }
     }
 
     /// Keeps a transaction alive while a script or a lookup will come back to it.
     pub(crate) fn hold(&mut self, key: TransactionKey) {
-        if let Some(transaction) = self.table.get_mut(key) {
+        if let Some(transaction) = self.table.transaction_mut(key) {
             transaction.holds += 1;
         }
     }
 
     pub(crate) fn unhold(&mut self, key: TransactionKey) {
-        if let Some(transaction) = self.table.get_mut(key) {
+        if let Some(transaction) = self.table.transaction_mut(key) {
             transaction.holds = transaction.holds.saturating_sub(1);
         }
     }

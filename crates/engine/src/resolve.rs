@@ -4,9 +4,9 @@ use module_api::{RelayError, Target};
 use sip_message::{NameAddr, Transport, Uri};
 use sip_proto::resolve::{self, Hop, Plan, Question, ResolveSettings};
 
-use crate::core::Core;
 use crate::outgoing::Sender;
 use crate::wait::{Finished, Waiting};
+use crate::worker_core::Core;
 
 /// Why there are no hops yet.
 pub(crate) enum Unplanned {

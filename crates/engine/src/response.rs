@@ -8,11 +8,11 @@ use sip_proto::response_context::{Decision, Preference, Upstream};
 use sip_proto::transaction::ClientVerdict;
 use sip_proto::{branch, forward};
 
-use crate::core::Core;
 use crate::outgoing::Sender;
 use crate::resolve::UNREACHABLE;
 use crate::transaction::{Branch, Cancel, Client};
 use crate::wait::After;
+use crate::worker_core::Core;
 
 impl Core {
     pub(crate) fn on_reply(&mut self, message: Arc<Message>, arrival: Arrival) {
@@ -47,7 +47,7 @@ impl Core {
         let place = branch::parse(text)?;
         let transaction = module_api::TransactionKey { slot: place.slot, generation: place.generation };
         let sender = Sender { transaction, branch: place.index };
-        let is_invite = self.table.get(transaction)?.is_invite();
+        let is_invite = self.table.transaction(transaction)?.is_invite();
         let branch = self.branch_mut(sender)?;
         // The method counts too: a CANCEL shares the branch of its INVITE (17.1.3).
         let is_of_method = match message.method() {
@@ -161,7 +161,7 @@ impl Core {
     }
 
     fn run_transaction_reply_route(&mut self, sender: Sender, mut context: Context) {
-        let Some(transaction) = self.table.get_mut(sender.transaction) else { return };
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         let route = transaction.left.hooks.reply;
         let program = Arc::clone(&transaction.program);
         let Some(route) = route else {
@@ -180,7 +180,7 @@ impl Core {
         if is_dropped && status < 200 {
             return;
         }
-        let Some(transaction) = self.table.get_mut(sender.transaction) else { return };
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         match transaction.responses.on_response(sender.branch, status) {
             Decision::Absorb => {}
             Decision::Forward { cancel_others } => {
@@ -220,7 +220,7 @@ impl Core {
 
     /// Lets a branch count as finally answered; its client transaction may still have something to absorb.
     pub(crate) fn count_as(&mut self, sender: Sender, status: u16) {
-        let Some(transaction) = self.table.get_mut(sender.transaction) else { return };
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         let Some(branch) = transaction.branches.get_mut(sender.branch as usize) else { return };
         if branch.status >= 200 {
             return;
@@ -235,7 +235,7 @@ impl Core {
 
     /// Every branch has failed: the failure route may try elsewhere, else the best reply goes upstream.
     fn complete(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.table.get_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         if transaction.status >= 200 {
             return;
         }
@@ -254,7 +254,7 @@ impl Core {
 
     /// The failure route is over, which began with `branches` branches.
     pub(crate) fn finish_failure(&mut self, key: TransactionKey, branches: u16) {
-        let Some(transaction) = self.table.get(key) else { return };
+        let Some(transaction) = self.table.transaction(key) else { return };
         if transaction.status >= 200 || !transaction.responses.all_final() {
             return;
         }
@@ -268,7 +268,7 @@ impl Core {
 
     /// Sends the best reply upstream (16.7 steps 6 to 9).
     fn send_best(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.table.get(key) else { return };
+        let Some(transaction) = self.table.transaction(key) else { return };
         let Some(best) = transaction.responses.best(Preference::Rfc) else { return };
         let upstream = transaction.responses.upstream(best);
         let branch = &transaction.branches[best.branch as usize];

@@ -6,10 +6,10 @@ use module_api::{Context, Level, NewTransaction, Reply, RouteId, RouteKind, Tran
 use script::{BoundProgram, End, Progress, Run};
 use sip_message::Method;
 
-use crate::core::Core;
 use crate::outgoing::Sender;
 use crate::relay::Refusal;
 use crate::wait::{After, Finished, Parked, Waiting};
+use crate::worker_core::Core;
 
 impl Core {
     /// Runs `route` on `context` until it ends or waits; `after` says what its end means.
@@ -108,7 +108,7 @@ impl Core {
     /// neither relayed nor answered ends without a word, as a request does that a script drops; but not
     /// an INVITE that has had its 100, whose caller would wait for ever (RFC 3261 section 17.2.1).
     fn finish_request(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.table.get(key) else { return };
+        let Some(transaction) = self.table.transaction(key) else { return };
         if !transaction.branches.is_empty() || transaction.status >= 200 || transaction.holds > 0 {
             return;
         }

@@ -11,9 +11,9 @@ use net::mailbox::Mailbox;
 use net::stream::{Closed, Connection, ConnectionId, Destination, Frame, Framer, Sink, Streams};
 use sip_message::{Message, Transport};
 
-use crate::core::Shared;
 use crate::outgoing::{Outgoing, Sender};
 use crate::worker::{Mail, Mailboxes};
+use crate::worker_core::Shared;
 
 /// Takes what connections bring and gives it to the workers that own it.
 pub struct ToWorkers {

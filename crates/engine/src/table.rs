@@ -57,12 +57,12 @@ impl Table {
         Some(TransactionKey { slot: *slot, generation: self.entries[*slot as usize].generation })
     }
 
-    pub(crate) fn get(&self, key: TransactionKey) -> Option<&Transaction> {
+    pub(crate) fn transaction(&self, key: TransactionKey) -> Option<&Transaction> {
         let entry = self.entries.get(key.slot as usize)?;
         (entry.generation == key.generation).then_some(&*entry.transaction)
     }
 
-    pub(crate) fn get_mut(&mut self, key: TransactionKey) -> Option<&mut Transaction> {
+    pub(crate) fn transaction_mut(&mut self, key: TransactionKey) -> Option<&mut Transaction> {
         let entry = self.entries.get_mut(key.slot as usize)?;
         (entry.generation == key.generation).then_some(&mut *entry.transaction)
     }
@@ -88,7 +88,7 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, key: TransactionKey) {
-        if self.get(key).is_none() {
+        if self.transaction(key).is_none() {
             return;
         }
         let entry = self.entries.remove(key.slot as usize);

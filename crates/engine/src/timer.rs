@@ -4,21 +4,21 @@ use module_api::TransactionKey;
 use sip_proto::response_context::RingingTimeout;
 use sip_proto::transaction::{ClientTimer, ServerTimer};
 
-use crate::core::Core;
 use crate::outgoing::{Outgoing, Sender};
 use crate::transaction::{Branch, Cancel, Client, Server};
+use crate::worker_core::Core;
 
 impl Core {
     /// Does what is due in one transaction.
     pub(crate) fn on_timer(&mut self, key: TransactionKey) {
-        let Some(transaction) = self.table.get_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         if transaction.wake.is_some_and(|wake| wake > self.now) {
             // An older entry of the wheel; the one that counts is still to come.
             return;
         }
         transaction.wake = None;
         self.on_server_timer(key);
-        let count = self.table.get(key).map_or(0, |transaction| transaction.branches.len());
+        let count = self.table.transaction(key).map_or(0, |transaction| transaction.branches.len());
         for branch in 0..count {
             self.on_branch_timer(Sender { transaction: key, branch: branch as u16 });
         }
@@ -27,7 +27,7 @@ impl Core {
 
     fn on_server_timer(&mut self, key: TransactionKey) {
         let now = self.now;
-        let Some(transaction) = self.table.get_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         let due = match &mut transaction.server {
             Server::Invite(machine) => machine.on_timer(now),
             Server::NonInvite(machine) => machine.on_timer(now),
@@ -82,7 +82,7 @@ impl Core {
     }
 
     pub(crate) fn branch_mut(&mut self, sender: Sender) -> Option<&mut Branch> {
-        self.table.get_mut(sender.transaction)?.branches.get_mut(sender.branch as usize)
+        self.table.transaction_mut(sender.transaction)?.branches.get_mut(sender.branch as usize)
     }
 }
 

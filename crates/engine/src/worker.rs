@@ -13,10 +13,10 @@ use net::stream::Streams;
 use net::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use sip_message::{Message, Transport};
 
-use crate::core::{Core, Shared};
 use crate::outgoing::{Outgoing, Sender};
 use crate::streams;
 use crate::wait::Finished;
+use crate::worker_core::{Core, Shared};
 
 /// What reaches a worker from elsewhere.
 pub enum Mail {
