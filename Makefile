@@ -24,6 +24,7 @@ check: ## The fast loop: format, lints, unit tests, tidy
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --quiet --workspace --exclude tests
 	$(CARGO) xtask tidy
+	$(CARGO) xtask reference --check
 
 bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in bench/RESULTS.md
 	$(CARGO) build --release -p server -p bench
