@@ -1,2 +1,0 @@
-//! Statistics and control.
-#![forbid(unsafe_code)]
