@@ -9,6 +9,7 @@
 mod chain;
 mod examples;
 mod harness;
+mod large;
 mod operating;
 mod order;
 mod phones;
