@@ -1,6 +1,7 @@
 //! A worker: one thread that receives, decides and sends, and never blocks.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +13,7 @@ use net::poll::{Events, Poller};
 use net::stream::Streams;
 use net::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use sip_message::{Message, Transport};
+use smallvec::SmallVec;
 
 use crate::outgoing::{Outgoing, Sender};
 use crate::streams;
@@ -86,6 +88,8 @@ struct WorkerSocket {
 
 /// How many batches one socket may deliver in one turn, so that timers and mail get their share.
 const BATCHES_PER_TURN: usize = 4;
+/// How soon to try again what the kernel had no room for.
+const RETRY_SEND: Duration = Duration::from_millis(1);
 /// The longest sleep while the server drains: how late a worker notices that all others are done.
 const DRAIN_SLEEP: Duration = Duration::from_millis(20);
 /// The longest sleep: a turn without reason costs nothing, a forgotten one much.
@@ -146,6 +150,10 @@ impl Worker {
 
     fn sleep(&self) -> Duration {
         let longest = if self.stop_at.is_some() { DRAIN_SLEEP } else { LONGEST_SLEEP };
+        if self.sockets.iter().any(|socket| !socket.out.is_empty()) {
+            // The kernel's buffer was full; what is left goes out as soon as it drains.
+            return RETRY_SEND;
+        }
         let until = self.core.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
         until.unwrap_or(longest).min(longest)
     }
@@ -245,9 +253,18 @@ impl Worker {
 
     /// ICMP errors: a peer where nobody listens fails at once, not after a timeout.
     fn take_errors(&mut self) {
+        // Each peer once a turn: a gateway that is gone brings as many errors as it had calls, and
+        // each look through the table finds them all.
+        let mut peers: SmallVec<[SocketAddr; 8]> = SmallVec::new();
         for socket in &self.sockets {
-            let core = &mut self.core;
-            socket.udp.take_errors(|peer, _| core.on_unreachable(peer));
+            socket.udp.take_errors(|peer, _| {
+                if !peers.contains(&peer) {
+                    peers.push(peer);
+                }
+            });
+        }
+        for peer in peers {
+            self.core.on_unreachable(peer);
         }
     }
 }
