@@ -15,3 +15,4 @@ mod order;
 mod phones;
 mod sipp_calls;
 mod sipsak;
+mod trespass;

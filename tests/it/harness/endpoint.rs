@@ -94,7 +94,8 @@ impl Endpoint {
         self.expect("SIP/2.0 200 ");
     }
 
-    fn send(&self, text: &str) {
+    /// Sends a message as it is written.
+    pub(crate) fn send(&self, text: &str) {
         self.socket.send_to(text.as_bytes(), self.server).expect("loopback takes datagrams");
     }
 }
