@@ -1,6 +1,7 @@
 //! Starting the modules that a script loads, in its order.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -19,6 +20,8 @@ struct StartedModule {
     name: &'static str,
     settings: Vec<Setting>,
     state: Arc<dyn State>,
+    /// The modules whose states it asked for, and may hold, since it started.
+    holds: Vec<String>,
 }
 
 impl Started {
@@ -50,33 +53,42 @@ pub(crate) struct Ground<'a> {
 
 /// Starts `modules`, each with its settings.
 ///
-/// At a reload a module of `before` whose settings are the same goes on with its state, so that
-/// registrations, counters and caches survive. One that is made anew may hold states that others
-/// hold too; so from the first new one on, all are.
+/// At a reload a module of `before` whose settings are the same goes on with its state, wherever the
+/// script loads it now, so that registrations, counters and caches survive. One that holds the state
+/// of a module that is made anew is made anew with it.
 ///
 /// # Errors
 /// The first module that cannot start, and why. `before` is then as it was.
 pub(crate) fn start(modules: &[LoadedModule], before: &Started, ground: &Ground<'_>) -> Result<Started> {
     let mut started = Started::default();
-    let mut are_same = true;
-    for (place, loaded) in modules.iter().enumerate() {
-        let earlier = before.0.get(place);
-        let same = earlier
-            .filter(|module| are_same && module.name == loaded.module.name && module.settings == loaded.settings);
-        let state = match same {
-            Some(module) => Arc::clone(&module.state),
-            None => {
-                are_same = false;
-                make(loaded, &started, ground)?
-            }
+    for loaded in modules {
+        let name = loaded.module.name;
+        let earlier = before.0.iter().find(|module| module.name == name && module.settings == loaded.settings);
+        let same = earlier.filter(|module| module.holds.iter().all(|held| is_same(held, before, &started)));
+        let (state, holds) = match same {
+            Some(module) => (Arc::clone(&module.state), module.holds.clone()),
+            None => make(loaded, &started, ground)?,
         };
-        started.0.push(StartedModule { name: loaded.module.name, settings: loaded.settings.clone(), state });
+        started.0.push(StartedModule { name, settings: loaded.settings.clone(), state, holds });
     }
     Ok(started)
 }
 
-fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result<Arc<dyn State>> {
-    let others = |name: &str| started.find(name);
+/// Whether what `name` stands for is what it stood for.
+fn is_same(name: &str, before: &Started, now: &Started) -> bool {
+    match (before.find(name), now.find(name)) {
+        (Some(before), Some(now)) => Arc::ptr_eq(&before, &now),
+        (before, now) => before.is_none() && now.is_none(),
+    }
+}
+
+/// The state of a module, and the names of those whose states it asked for.
+fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result<(Arc<dyn State>, Vec<String>)> {
+    let asked = RefCell::new(Vec::new());
+    let others = |name: &str| {
+        asked.borrow_mut().push(name.to_owned());
+        started.find(name)
+    };
     let block_on = |work: Pin<Box<dyn Future<Output = ()> + '_>>| ground.runtime.block_on(work);
     let spawn = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
         ground.runtime.spawn(work);
@@ -90,7 +102,8 @@ fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result
     };
     let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
     let name = loaded.module.name;
-    (loaded.module.make)(&mut setup).map_err(|error| anyhow!("module \"{name}\": {error}"))
+    let made = (loaded.module.make)(&mut setup).map_err(|error| anyhow!("module \"{name}\": {error}"))?;
+    Ok((made, asked.into_inner()))
 }
 
 #[cfg(test)]
@@ -98,32 +111,50 @@ mod tests {
     use super::*;
     use module_api::{Module, SetupError, Value};
 
-    static COUNTING: Module = Module {
-        name: "counting",
-        doc: "Has a state that tells one start from another.",
+    static TABLE: Module = Module {
+        name: "table",
+        doc: "Has a state.",
         parameters: &[],
         functions: &[],
         variables: &[],
         make: |_| Ok::<Arc<dyn State>, SetupError>(Arc::new(String::from("made"))),
     };
 
-    fn loaded(value: i64) -> LoadedModule {
+    static READER: Module = Module {
+        name: "reader",
+        doc: "Holds the state of the other.",
+        parameters: &[],
+        functions: &[],
+        variables: &[],
+        make: |setup| Ok::<Arc<dyn State>, SetupError>(Arc::new(setup.module::<String>("table")?)),
+    };
+
+    fn loaded(module: &'static Module, value: i64) -> LoadedModule {
         let setting = Setting { name: "size".into(), value: Value::Int(value) };
-        LoadedModule { module: &COUNTING, settings: vec![setting] }
+        LoadedModule { module, settings: vec![setting] }
+    }
+
+    fn check_kept(after: &[LoadedModule], expected: &[bool]) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+        let ground =
+            Ground { dialect: Dialect::Kamailio, data_dir: Path::new("/nonexistent"), runtime: runtime.handle() };
+        let first = start(&[loaded(&TABLE, 1), loaded(&READER, 1)], &Started::default(), &ground).expect("it starts");
+        let second = start(after, &first, &ground).expect("it starts");
+        let is_kept = |state: &Arc<dyn State>| first.states().iter().any(|earlier| Arc::ptr_eq(earlier, state));
+        assert_eq!(second.states().iter().map(is_kept).collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn at_a_reload_a_module_keeps_its_state_until_its_settings_change() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-        let ground =
-            Ground { dialect: Dialect::Kamailio, data_dir: Path::new("/nonexistent"), runtime: runtime.handle() };
-        let start = |modules: &[LoadedModule], before: &Started| start(modules, before, &ground).expect("it starts");
-        let first = start(&[loaded(1), loaded(2)], &Started::default());
-        let same = start(&[loaded(1), loaded(2)], &first);
-        let changed = start(&[loaded(3), loaded(2)], &first);
-        let is_kept = |after: &Started, place: usize| Arc::ptr_eq(&first.states()[place], &after.states()[place]);
-        assert_eq!([is_kept(&same, 0), is_kept(&same, 1)], [true, true]);
-        // The second may hold on to the state of the first, so it starts anew with it.
-        assert_eq!([is_kept(&changed, 0), is_kept(&changed, 1)], [false, false]);
+        check_kept(&[loaded(&TABLE, 1), loaded(&READER, 1)], &[true, true]);
+        check_kept(&[loaded(&TABLE, 1), loaded(&READER, 2)], &[true, false]);
+        // The reader holds on to the state of the table, so it starts anew with it.
+        check_kept(&[loaded(&TABLE, 2), loaded(&READER, 1)], &[false, false]);
+    }
+
+    #[test]
+    fn a_module_loaded_in_front_takes_no_state_away() {
+        static OTHER: Module = Module { name: "other", ..TABLE };
+        check_kept(&[loaded(&OTHER, 1), loaded(&TABLE, 1), loaded(&READER, 1)], &[false, true, true]);
     }
 }
