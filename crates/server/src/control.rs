@@ -94,9 +94,6 @@ impl Control<'_> {
     }
 
     fn try_reload(&mut self) -> Result<()> {
-        if let Some(tls) = &self.tls_server {
-            tls.reload().context("certificates")?;
-        }
         let configuration = load::load(self.arguments)?;
         let dialect = configuration.dialect;
         let ground = Ground { dialect, data_dir: &self.data_dir, runtime: &self.runtime };
@@ -104,6 +101,10 @@ impl Control<'_> {
         // Modules may wait for a database while they start, which this task may not.
         let started = tokio::task::block_in_place(start)?;
         let program = configuration.program.bind(started.states());
+        // The last that can fail: it takes effect at once, and a script with errors must change nothing.
+        if let Some(tls) = &self.tls_server {
+            tls.reload().context("certificates")?;
+        }
         self.shared.program.store(Arc::new(program));
         self.started = started;
         Ok(())
