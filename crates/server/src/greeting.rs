@@ -28,7 +28,12 @@ pub(crate) fn ready(sockets: &[Socket], domains: &[String], database: Option<&Pa
     text
 }
 
+/// As it stands in a URI: with its port where that is not the one of its transport, without which
+/// the URI would not mean this server.
 fn shown_host(socket: &Socket) -> String {
+    if socket.address.port() != socket.transport.default_port() {
+        return socket.address.to_string();
+    }
     match socket.address.ip() {
         std::net::IpAddr::V4(address) => address.to_string(),
         std::net::IpAddr::V6(address) => format!("[{address}]"),
@@ -40,15 +45,22 @@ mod tests {
     use super::*;
     use sip_message::Transport;
 
+    fn socket(address: &str) -> Socket {
+        let address = address.parse().expect("a literal");
+        Socket { transport: Transport::Udp, address, advertised: None, name: None }
+    }
+
+    #[test]
+    fn without_a_domain_users_are_told_the_address_with_a_port_that_is_not_the_usual() {
+        let told = |address: &str| ready(&[socket(address)], &[], Some(Path::new("/data/ser.db")));
+        assert!(told("192.0.2.1:5060").contains("as sip:NAME@192.0.2.1\n"));
+        assert!(told("192.0.2.1:5070").contains("as sip:NAME@192.0.2.1:5070\n"));
+        assert!(told("[2001:db8::1]:5070").contains("as sip:NAME@[2001:db8::1]:5070\n"));
+    }
+
     #[test]
     fn the_greeting_names_sockets_domain_data_and_the_next_step() {
-        let socket = Socket {
-            transport: Transport::Udp,
-            address: "[2001:db8::1]:5060".parse().expect("a literal"),
-            advertised: None,
-            name: None,
-        };
-        let text = ready(&[socket], &["example.com".into()], Some(Path::new("/data/ser.db")));
+        let text = ready(&[socket("[2001:db8::1]:5060")], &["example.com".into()], Some(Path::new("/data/ser.db")));
         let expected = concat!(
             "ser ",
             env!("CARGO_PKG_VERSION"),
