@@ -156,7 +156,7 @@ async fn execute(store: &Store, arguments: Arguments) -> Result<()> {
 async fn add(store: &Store, user: &str, password: Option<String>) -> Result<()> {
     let (name, domain) = split(user);
     check_name(name)?;
-    let password = password.map_or_else(ask_password, Ok)?;
+    let password = password_or_ask(password)?;
     let added = store.add_subscriber(name, domain, &password).await?;
     report(
         added,
@@ -167,7 +167,7 @@ async fn add(store: &Store, user: &str, password: Option<String>) -> Result<()> 
 
 async fn passwd(store: &Store, user: &str, password: Option<String>) -> Result<()> {
     let (name, domain) = split(user);
-    let password = password.map_or_else(ask_password, Ok)?;
+    let password = password_or_ask(password)?;
     let changed = store.set_password(name, domain, &password).await?;
     report(changed, &format!("{name}@{domain} has a new password"), &format!("there is no user {name}@{domain}"))
 }
@@ -188,13 +188,12 @@ async fn show_users(store: &Store, json: bool) -> Result<()> {
 async fn show_locations(store: &Store, user: Option<&str>, json: bool) -> Result<()> {
     let table = TableName::new("location")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
-    let wanted = user.map(split);
     let mut rows = Vec::new();
     let mut unreadable = 0;
     store
         .all_bindings(&table, |binding| {
             let Ok(binding) = binding else { return unreadable += 1 };
-            let is_wanted = wanted.is_none_or(|(name, _)| name == binding.username);
+            let is_wanted = user.is_none_or(|user| is_of(user, &binding.username, binding.domain.as_deref()));
             if is_wanted && (binding.expires == 0 || binding.expires > now) {
                 rows.push(location_row(binding, now));
             }
@@ -204,6 +203,17 @@ async fn show_locations(store: &Store, user: Option<&str>, json: bool) -> Result
         eprintln!("serctl: {unreadable} registrations cannot be read and are left out");
     }
     print(&["user", "contact", "received", "q", "expires in s", "user agent"], &rows, json)
+}
+
+/// Whether a registration is of `user`. A domain counts where both have one: without --domain the server
+/// keeps registrations without.
+fn is_of(user: &str, own_name: &str, own_domain: Option<&str>) -> bool {
+    let user = user.strip_prefix("sip:").unwrap_or(user);
+    let (name, domain) = user.split_once('@').map_or((user, None), |(name, domain)| (name, Some(domain)));
+    let own = own_domain.filter(|own| !own.is_empty());
+    // The registrar keeps names in lower case.
+    let is_domain = domain.zip(own).is_none_or(|(domain, own)| domain.eq_ignore_ascii_case(own));
+    name.eq_ignore_ascii_case(own_name) && is_domain
 }
 
 fn location_row(binding: StoredBinding, now: i64) -> Vec<String> {
@@ -282,6 +292,14 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+fn password_or_ask(given: Option<String>) -> Result<String> {
+    let password = given.map_or_else(ask_password, Ok)?;
+    if password.is_empty() {
+        bail!("an empty password would let anybody in");
+    }
+    Ok(password)
+}
+
 fn ask_password() -> Result<String> {
     let mut stderr = std::io::stderr();
     if std::io::stdin().is_terminal() {
@@ -289,11 +307,7 @@ fn ask_password() -> Result<String> {
     }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).context("cannot read the password")?;
-    let password = line.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        bail!("an empty password would let anybody in");
-    }
-    Ok(password.to_owned())
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn report(done: bool, yes: &str, no: &str) -> Result<()> {
@@ -320,6 +334,9 @@ fn as_json(columns: &[&str], rows: &[Vec<String>]) -> Result<String> {
 }
 
 fn as_table(columns: &[&str], rows: &[Vec<String>]) -> String {
+    // What phones sent must not command the terminal.
+    let printable = |cell: &String| cell.replace(char::is_control, "?");
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(printable).collect()).collect();
     let width = |n: usize| {
         let cells = rows.iter().map(|row| row[n].chars().count());
         cells.chain([columns[n].len()]).max().unwrap_or(0)
@@ -348,6 +365,26 @@ mod tests {
         assert!(check_name("alice.b-2").is_ok());
         assert!(check_name("a b").is_err());
         assert!(check_name("").is_err());
+    }
+
+    #[test]
+    fn an_empty_password_is_refused_wherever_it_comes_from() {
+        assert!(password_or_ask(Some(String::new())).is_err());
+        assert!(password_or_ask(Some("secret".to_owned())).is_ok());
+    }
+
+    #[test]
+    fn what_a_phone_sent_does_not_command_the_terminal() {
+        assert_eq!(as_table(&["user agent"], &[vec!["\u{1b}]0;x\u{7}\u{9b}J".to_owned()]]), "user agent\n?]0;x??J\n");
+    }
+
+    #[test]
+    fn a_user_of_another_domain_is_not_shown() {
+        assert!(is_of("alice", "alice", Some("example.com")));
+        assert!(is_of("alice@example.com", "alice", Some("example.com")));
+        assert!(is_of("alice@example.com", "alice", None));
+        assert!(!is_of("alice@example.org", "alice", Some("example.com")));
+        assert!(!is_of("bob@example.com", "alice", Some("example.com")));
     }
 
     #[test]
