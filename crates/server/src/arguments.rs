@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
 
-    /// Stay in the foreground; twice: also as session leader's child (as Kamailio's -D, -DD)
+    /// Stay in the foreground; -DD means the same
     #[arg(short = 'D', action = ArgAction::Count)]
     pub(crate) foreground: u8,
 

@@ -58,10 +58,10 @@ enum Command {
     /// User location: who is registered where
     #[command(subcommand, visible_alias = "usrloc")]
     Ul(UserLocation),
-    /// Further names under which users are reached
+    /// Further names of users, kept in table dbaliases; no module of this server reads it yet
     #[command(subcommand)]
     Alias(AliasCommand),
-    /// Domains in the database
+    /// Domains, kept in table domain; no module of this server reads it yet
     #[command(subcommand)]
     Domain(DomainCommand),
 }
@@ -77,14 +77,14 @@ enum UserLocation {
 
 #[derive(Debug, Subcommand)]
 enum AliasCommand {
-    /// Let ALIAS reach USER
+    /// Write down that ALIAS means USER
     Add {
         /// ALIAS or ALIAS@DOMAIN
         alias: String,
         /// NAME or NAME@DOMAIN
         user: String,
     },
-    /// Show whom ALIAS reaches
+    /// Show whom ALIAS means
     Show {
         /// ALIAS or ALIAS@DOMAIN
         alias: String,
@@ -234,7 +234,7 @@ async fn alias(store: &Store, command: AliasCommand, json: bool) -> Result<()> {
             let (target, target_domain) = split(&user);
             let target = AliasTarget { username: target.to_owned(), domain: target_domain.to_owned() };
             let added = store.add_alias(name, domain, &target).await?;
-            report(added, &format!("{alias} reaches {user}"), &format!("{alias} is taken"))
+            report(added, &format!("{alias} means {user}"), &format!("{alias} is taken"))
         }
         AliasCommand::Show { alias } => {
             let (name, domain) = split(&alias);
