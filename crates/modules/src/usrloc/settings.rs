@@ -58,7 +58,7 @@ pub(super) static PARAMETERS: [Parameter; 38] = [
     ignored("table", "Has no effect: save() and lookup() name the table."),
     ignored("matching_mode", "Has no effect: contacts compare as RFC 3261 section 10.2.4 says."),
     ignored("timer_procs", "Has no effect: sweeping is done beside the workers."),
-    ignored("cseq_delay", "Has no effect: a repeated REGISTER is answered again for 20 seconds."),
+    ignored("cseq_delay", "Has no effect: a repeated REGISTER is answered again for 32 seconds."),
     ignored("hash_size", "Has no effect: tables grow as they must."),
     ignored("db_ops_ruid", "Has no effect: rows are found by ruid."),
     ignored("db_load", "Has no effect: bindings are loaded at start when db_mode is not 0."),
