@@ -88,6 +88,14 @@ fn a_hang_up_signal_loads_the_script_anew_and_a_broken_one_changes_nothing() {
     wait_for_answer(&phone, "SIP/2.0 200 Second");
 }
 
+/// With the log as quiet as it is by default.
+#[test]
+fn a_user_signal_prints_the_counters() {
+    let server = Subject::start_ser(&Plan::built_in(&[]));
+    server.process().signal("USR1");
+    server.process().wait_for_line("NOTICE script_errors 0", PATIENCE);
+}
+
 /// SIGTERM: a call that rings is still answered, a new one is refused, and then the server ends.
 #[test]
 fn a_call_in_progress_survives_the_termination_signal() {

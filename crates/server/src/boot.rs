@@ -45,11 +45,12 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
     let udp = bind_udp(&mut identity, worker_count)?;
     let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
+    let log = Arc::new(start_log(arguments, &settings, dialect)?);
     let surroundings = Surroundings {
         runtime: runtime.handle().clone(),
         mailboxes: Mailboxes::clone(&mailboxes),
         workers: worker_count,
-        log: Arc::new(start_log(arguments, &settings, dialect)?),
+        log: Arc::clone(&log),
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
     let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
@@ -62,7 +63,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;
     announce(arguments, &shared, &data_dir)?;
     let mut control =
-        Control { arguments, shared, mailboxes, data_dir, tls_server, runtime: runtime.handle().clone(), started };
+        Control { arguments, shared, log, mailboxes, data_dir, tls_server, runtime: runtime.handle().clone(), started };
     runtime.block_on(control.run())?;
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::Arguments;
 use crate::load;
+use crate::logging::Logger;
 use crate::start_modules::{self, Ground, Started};
 
 /// What signals act on.
@@ -22,6 +23,8 @@ pub(crate) struct Control<'a> {
     pub(crate) arguments: &'a Arguments,
     /// What the workers share.
     pub(crate) shared: Arc<Shared>,
+    /// Where signals are answered.
+    pub(crate) log: Arc<Logger>,
     /// The workers' mailboxes.
     pub(crate) mailboxes: Mailboxes,
     /// Where data is kept.
@@ -117,7 +120,7 @@ impl Control<'_> {
     }
 
     fn say(&self, level: Level, text: &str) {
-        self.shared.log.write(level, text.as_bytes());
+        self.log.answer(level, text.as_bytes());
     }
 }
 
