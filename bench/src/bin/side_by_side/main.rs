@@ -8,10 +8,11 @@ mod server;
 mod table;
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use bench::accounting;
+use bench::accounting::{self, Meter};
 use bench::load::{self, Pace, Report, calls::Calls, pending::Pending, registers::Registers};
 
 use plan::Plan;
@@ -21,12 +22,8 @@ use table::Table;
 fn main() -> anyhow::Result<()> {
     let mut plan = Plan::from_arguments(std::env::args().skip(1))?;
     plan.subjects.retain(|subject| is_there(*subject));
-    let tables = [
-        compare(&plan, "Calls between 16 + 16 addresses", PAIRS, call)?,
-        compare(&plan, "Calls between one address and one other", 1, call)?,
-        compare(&plan, "REGISTER, refreshed, without authentication", PAIRS, register)?,
-        weigh(&plan)?,
-    ];
+    let tables =
+        [compare(&plan, &CALLS_OF_MANY)?, compare(&plan, &CALLS_OF_TWO)?, compare(&plan, &REGISTERS)?, weigh(&plan)?];
     if plan.is_standard {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
         std::fs::write(&path, record(&plan, &tables)).with_context(|| format!("cannot write {}", path.display()))?;
@@ -35,6 +32,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs before it warm up.
+const FIRST_RUN: u32 = 2;
 const PAIRS: usize = 16;
 const USERS: usize = 1000;
 const STORED_CONTACTS: usize = 100_000;
@@ -56,31 +55,72 @@ struct Sample {
     report: Report,
 }
 
-type Measure = fn(&Server, &Plan, u32) -> anyhow::Result<Sample>;
+/// What the servers are compared by.
+struct Comparison {
+    title: &'static str,
+    pairs: usize,
+    /// Brings a server to the state that it would be in after an hour; not counted.
+    warm_up: fn(&Server, &Plan) -> anyhow::Result<()>,
+    /// How long all servers rest after it, and after the last round.
+    rest: Duration,
+    measure: fn(&Server, &Plan, u32) -> anyhow::Result<Sample>,
+}
+
+const CALLS_OF_MANY: Comparison = Comparison {
+    title: "Calls between 16 + 16 addresses",
+    pairs: PAIRS,
+    warm_up: fill_transactions,
+    rest: LINGER,
+    measure: call,
+};
+const CALLS_OF_TWO: Comparison =
+    Comparison { title: "Calls between one address and one other", pairs: 1, ..CALLS_OF_MANY };
+const REGISTERS: Comparison = Comparison {
+    title: "REGISTER, refreshed, without authentication",
+    pairs: PAIRS,
+    warm_up: |server, _| fill_locations(server, USERS, 1),
+    rest: Duration::ZERO,
+    measure: register,
+};
+/// Ended transactions stay for 32 seconds (RFC 3261 timers D and J, RFC 6026 timer L).
+const LINGER: Duration = Duration::from_secs(33);
 
 /// Rounds in which each server has its turn; all run from the first round to the last.
-fn compare(plan: &Plan, title: &str, pairs: usize, measure: Measure) -> anyhow::Result<Table> {
+fn compare(plan: &Plan, comparison: &Comparison) -> anyhow::Result<Table> {
+    let Comparison { title, pairs, .. } = *comparison;
     let subjects = &plan.subjects;
     let servers = subjects.iter().map(|subject| Server::start(*subject, pairs)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut samples: Vec<Vec<Sample>> = servers.iter().map(|_| Vec::new()).collect();
-    // One round more than asked for: the first fills what a server allocates once and is not counted.
-    for run in 1..=plan.rounds + 1 {
+    for server in &servers {
+        (comparison.warm_up)(server, plan).with_context(|| server.subject.name())?;
+    }
+    thread::sleep(comparison.rest);
+    let meters = servers.iter().map(Server::meter).collect::<std::io::Result<Vec<_>>>()?;
+    let before: Vec<Duration> = meters.iter().map(Meter::read).collect();
+    for run in FIRST_RUN..FIRST_RUN + plan.rounds {
         for (server, samples) in servers.iter().zip(&mut samples) {
-            let sample = measure(server, plan, run).with_context(|| server.subject.name())?;
-            samples.extend((run > 1).then_some(sample));
+            let sample = (comparison.measure)(server, plan, run).with_context(|| server.subject.name())?;
+            samples.push(sample);
         }
     }
-    let heads = ["", "CPU us", "of rounds", "p50 us", "p99 us", "p99.9 us", "failed", "swapped", "of"];
+    thread::sleep(comparison.rest);
+    let heads = ["", "CPU us", "of rounds", "to the end", "p50 us", "p99 us", "p99.9 us", "failed", "swapped", "of"];
     let mut table = Table::new(title, &heads);
-    for (server, samples) in servers.iter().zip(&samples) {
-        table.add(row(&server.subject.name(), samples));
+    for (n, (server, samples)) in servers.iter().zip(&samples).enumerate() {
+        table.add(row(&server.subject.name(), samples, meters[n].read() - before[n]));
     }
     println!("\n{table}");
     Ok(table)
 }
 
+/// As many transactions as the rounds will keep alive at once, so that no round pays for fresh memory.
+fn fill_transactions(server: &Server, plan: &Plan) -> anyhow::Result<()> {
+    fill_locations(server, USERS, 1)?;
+    let mut calls = Calls::new(USERS, 1);
+    drive(server, &mut calls, Pace::Window(64), 2 * plan.calls)
+}
+
 fn call(server: &Server, plan: &Plan, run: u32) -> anyhow::Result<Sample> {
-    fill_locations(server, USERS, run)?;
     let mut calls = Calls::new(USERS, run);
     let cpu_micros = charged(server, || drive(server, &mut calls, Pace::Rate(plan.calls_per_second), plan.calls))?;
     Ok(Sample { cpu_micros: cpu_micros / plan.calls as f64, report: calls.into_report() })
@@ -97,7 +137,9 @@ fn register(server: &Server, plan: &Plan, run: u32) -> anyhow::Result<Sample> {
 fn weigh(plan: &Plan) -> anyhow::Result<Table> {
     let heads = ["", "idle MB", "KB per contact", "KB per transaction", "failed"];
     let mut table = Table::new("Memory", &heads);
-    for subject in plan.subjects.iter().filter(|subject| **subject != Subject::Relay) {
+    // The number of Kamailio's children changes nothing here but the time that this takes.
+    let is_weighed = |subject: &&Subject| matches!(subject, Subject::Kamailio(2) | Subject::Ser(_));
+    for subject in plan.subjects.iter().filter(is_weighed) {
         let server = Server::start(*subject, PAIRS)?;
         let idle = server.resident_bytes()?;
         // The first thousand users fill what a server allocates once.
@@ -140,7 +182,8 @@ fn charged(server: &Server, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow:
     Ok((meter.read() - before).as_secs_f64() * 1e6)
 }
 
-fn row(name: &str, samples: &[Sample]) -> Vec<String> {
+fn row(name: &str, samples: &[Sample], to_the_end: Duration) -> Vec<String> {
+    let begun: usize = samples.iter().map(|sample| sample.report.begun).sum();
     let cpu: Vec<f64> = sorted(samples.iter().map(|sample| sample.cpu_micros));
     let quantile = |fraction: f64| {
         let each = sorted(samples.iter().map(|sample| sample.report.quantile(fraction).as_secs_f64() * 1e6));
@@ -152,12 +195,13 @@ fn row(name: &str, samples: &[Sample]) -> Vec<String> {
         name.to_owned(),
         format!("{:.1}", cpu[cpu.len() / 2]),
         format!("{:.0} to {:.0}", cpu[0], cpu[cpu.len() - 1]),
+        format!("{:.1}", to_the_end.as_secs_f64() * 1e6 / begun as f64),
         quantile(0.5),
         quantile(0.99),
         quantile(0.999),
         sum(Report::failures),
         sum(|report| report.swapped),
-        sum(|report| report.begun),
+        begun.to_string(),
     ]
 }
 
@@ -178,9 +222,13 @@ fn record(plan: &Plan, tables: &[Table]) -> String {
          - *CPU us*: processor time that the kernel charged to the server's processes and threads \
          (`/proc/PID/task/TID/schedstat`, Kamailio's children included) for each call or REGISTER; median of {rounds} \
          alternating rounds, and their range.\n\
+         - *to the end*: all processor time from the first round until 33 seconds after the last, divided by all calls: \
+         with the end of each transaction, and with what the server does when idle.\n\
          - A call is INVITE, 180 and 200 back to back, ACK, 50 ms of talk, BYE, 200: 6 datagrams in, 7 out. \
          {calls} calls a round arrive at random moments, {calls_per_second} a second; {registers} REGISTERs at \
          {registers_per_second} a second.\n\
+         - Before the rounds each server takes twice the calls of a round and forgets them: transactions linger for up to \
+         32 seconds, and without that a server would be charged for memory that it has not used before.\n\
          - Latency: first request to the 180, or to the 200 of a REGISTER, through the server and back; the load \
          shares the cores with the server.\n\
          - *swapped*: calls whose 200 came out before their 180.\n\

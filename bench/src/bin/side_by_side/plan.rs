@@ -51,9 +51,9 @@ impl Plan {
         let subjects = [Subject::Relay].into_iter().chain(kamailio).chain([Subject::Ser(Some(1)), Subject::Ser(None)]);
         Plan {
             subjects: subjects.collect(),
-            rounds: 5,
+            rounds: 4,
             calls_per_second: 2000.0,
-            calls: 4000,
+            calls: 3000,
             registers_per_second: 4000.0,
             registers: 4000,
             is_standard: true,

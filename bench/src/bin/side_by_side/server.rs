@@ -61,7 +61,8 @@ impl Subject {
             }
             Subject::Ser(workers) => {
                 arguments.extend(["-f".into(), SCRIPT.into(), "-l".into(), format!("udp:{address}").into()]);
-                arguments.extend(workers.into_iter().flat_map(|count| ["-n".into(), count.to_string().into()]));
+                arguments.extend(["--data-dir".into(), folder.into()]);
+                arguments.extend(workers.into_iter().flat_map(|count| ["--workers".into(), count.to_string().into()]));
             }
         }
         arguments
