@@ -23,7 +23,8 @@ use clap::Parser;
 
 use arguments::{Arguments, Persona};
 
-// The system's allocator costs a third more on the paths of a call; see bench/RESULTS.md.
+// Made for many small allocations that one thread makes and another frees, which is what messages
+// are. Not measured against the system's allocator yet.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
