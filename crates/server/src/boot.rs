@@ -1,5 +1,6 @@
 //! The order in which the server starts, runs and stops.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -34,7 +35,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     enter_directories(arguments)?;
     let runtime = runtime()?;
     let data_dir = data::directory(arguments.data_dir.as_deref());
-    data::prepare(&data_dir)?;
+    prepare_data(&data_dir)?;
     let Configuration { dialect, settings, modules, program } = configuration;
     let ground = Ground { dialect, data_dir: &data_dir, runtime: runtime.handle() };
     let started = start_modules::start(&modules, &Started::default(), &ground)?;
@@ -97,6 +98,16 @@ fn announce(arguments: &Arguments, shared: &Shared, data_dir: &Path) -> Result<(
     let database = arguments.file.is_none().then(|| data::database(data_dir));
     eprint!("{}", greeting::ready(&shared.identity.sockets, &arguments.domain, database.as_deref()));
     Ok(())
+}
+
+/// Makes `directory`, readable by its owner alone: it holds password hashes.
+///
+/// # Errors
+/// When it cannot be made.
+fn prepare_data(directory: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(directory).with_context(|| format!("cannot make the data directory {}", directory.display()))
 }
 
 fn enter_directories(arguments: &Arguments) -> Result<()> {

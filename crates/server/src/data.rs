@@ -1,9 +1,6 @@
-//! Where the server keeps its data.
+//! Where the server keeps its data: one answer for `ser` and `serctl`.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result};
 
 /// The directory for data: `given`, else `$XDG_DATA_HOME/ser`, else `~/.local/share/ser`, else `/var/lib/ser`.
 pub(crate) fn directory(given: Option<&Path>) -> PathBuf {
@@ -18,14 +15,4 @@ pub(crate) fn directory(given: Option<&Path>) -> PathBuf {
 /// The database in `directory`.
 pub(crate) fn database(directory: &Path) -> PathBuf {
     directory.join("ser.db")
-}
-
-/// Makes `directory`, readable by its owner alone: it holds password hashes.
-///
-/// # Errors
-/// When it cannot be made.
-pub(crate) fn prepare(directory: &Path) -> Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(directory).with_context(|| format!("cannot make the data directory {}", directory.display()))
 }

@@ -1,8 +1,10 @@
 //! `serctl`: manages the users and looks at the registrations of a SER server.
 #![forbid(unsafe_code)]
 
+#[path = "../data.rs"]
+mod data;
+
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -269,12 +271,7 @@ async fn domain(store: &Store, command: DomainCommand, json: bool) -> Result<()>
 }
 
 fn default_database() -> String {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let directory = variable("XDG_DATA_HOME")
-        .map(|dir| dir.join("ser"))
-        .or_else(|| variable("HOME").map(|dir| dir.join(".local/share/ser")))
-        .unwrap_or_else(|| PathBuf::from("/var/lib/ser"));
-    directory.join("ser.db").to_string_lossy().into_owned()
+    data::database(&data::directory(None)).to_string_lossy().into_owned()
 }
 
 fn split(user: &str) -> (&str, &str) {
