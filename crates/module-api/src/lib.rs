@@ -24,7 +24,9 @@ pub use function::{Function, Param, ParamKind};
 pub use host::{
     Counter, Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
 };
-pub use module::{Binding, BlockOn, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State};
+pub use module::{
+    Binding, BlockOn, Event, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
+};
 pub use outcome::{Fault, Outcome, Resume, Wait};
 pub use route::{Dialect, RouteId, RouteKind, Routes};
 pub use value::Value;

@@ -27,8 +27,33 @@ pub struct Module {
     pub functions: &'static [Function],
     /// Pseudo-variables that it brings.
     pub variables: &'static [Variable],
+    /// Routes of the script that it runs when something happens: `event_route[MODULE:EVENT]`.
+    pub events: &'static [Event],
     /// Makes the state. Runs once, in the order of `loadmodule`, before the server opens a socket.
     pub make: fn(&mut Setup<'_>) -> Result<Arc<dyn State>, SetupError>,
+}
+
+impl Module {
+    /// A module without name, contents or state, from which tables take what they do not set.
+    pub const EMPTY: Module = Module {
+        name: "",
+        doc: "",
+        parameters: &[],
+        functions: &[],
+        variables: &[],
+        events: &[],
+        make: |_| Ok(Arc::new(())),
+    };
+}
+
+/// Something that a module lets a script react to, in an `event_route`.
+#[derive(Debug, Clone, Copy)]
+pub struct Event {
+    /// The name in the brackets of `event_route[...]`, the module's own name included: `dialog:start`.
+    /// A name that ends in `:` takes a word of the script's choice behind it: `htable:expired:`.
+    pub name: &'static str,
+    /// When it happens, and what the message is there, for the reference.
+    pub doc: &'static str,
 }
 
 /// A setting that `modparam` can change.

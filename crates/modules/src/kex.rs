@@ -8,7 +8,6 @@ use sip_message::Uri;
 pub static MODULE: Module = Module {
     name: "kex",
     doc: "Branch flags, the next hop, and names of this server.",
-    parameters: &[],
     functions: &[
         SETBFLAG,
         RESETBFLAG,
@@ -21,8 +20,7 @@ pub static MODULE: Module = Module {
         PRINTF,
         crate::also("avp_printf", PRINTF),
     ],
-    variables: &[],
-    make: crate::no_state,
+    ..Module::EMPTY
 };
 
 const FLAG: &[Param] = &[Param::required("flag", ParamKind::Flag), Param::optional("branch", ParamKind::Int)];

@@ -29,9 +29,7 @@ mod rewrite;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
-
-use module_api::{Function, Module, Setup, SetupError, State};
+use module_api::{Function, Module};
 
 /// Every module that exists, in alphabetical order except for `core`, which is always loaded first.
 pub fn catalog() -> &'static [&'static Module] {
@@ -73,11 +71,6 @@ static CATALOG: [&Module; 33] = [
     &usrloc::MODULE,
     &xlog::MODULE,
 ];
-
-/// For modules that keep nothing between calls.
-fn no_state(_: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
-    Ok(Arc::new(()))
-}
 
 /// The same function under a name that scripts of another age use.
 const fn also(name: &'static str, function: Function) -> Function {

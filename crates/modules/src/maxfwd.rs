@@ -26,8 +26,7 @@ pub static MODULE: Module = Module {
         IS_PRESENT,
         IS_ZERO,
     ],
-    variables: &[],
-    make: crate::no_state,
+    ..Module::EMPTY
 };
 
 const PROCESS: Function = Function {

@@ -12,9 +12,7 @@ macro_rules! passive {
             name: $name,
             doc: $doc,
             parameters: &[$(ignored($parameter)),*],
-            functions: &[],
-            variables: &[],
-            make: crate::no_state,
+            ..Module::EMPTY
         };
     };
 }
@@ -111,8 +109,7 @@ pub static PRINT: Module = Module {
             Outcome::TRUE
         },
     }],
-    variables: &[],
-    make: crate::no_state,
+    ..Module::EMPTY
 };
 
 const fn ignored(name: &'static str) -> Parameter {

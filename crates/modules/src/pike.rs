@@ -40,8 +40,8 @@ pub static MODULE: Module = Module {
         },
     ],
     functions: &[CHECK_REQUEST, CHECK_IP],
-    variables: &[],
     make,
+    ..Module::EMPTY
 };
 
 const CHECK_REQUEST: Function = Function {

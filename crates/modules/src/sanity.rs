@@ -49,6 +49,7 @@ pub static MODULE: Module = Module {
             is_silent: setup.int("noreply") != 0,
         }))
     },
+    ..Module::EMPTY
 };
 
 struct Defaults {

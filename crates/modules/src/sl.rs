@@ -34,8 +34,7 @@ pub static MODULE: Module = Module {
         crate::also("send_reply_error", REPLY_ERROR),
         FILTER_ACK,
     ],
-    variables: &[],
-    make: crate::no_state,
+    ..Module::EMPTY
 };
 
 const fn setting(name: &'static str, kind: SettingKind, default: &'static str, doc: &'static str) -> Parameter {

@@ -27,8 +27,7 @@ pub static MODULE: Module = Module {
             is_kind(call, &[RouteKind::Reply, RouteKind::TransactionReply])
         }),
     ],
-    variables: &[],
-    make: crate::no_state,
+    ..Module::EMPTY
 };
 
 const PRECHECK: Function = Function {

@@ -31,8 +31,7 @@ pub static MODULE: Module = Module {
         fixed("xbug", "Writes a line as an alert.", "xbug(\"$rm from $fu\\n\");", |call| line(call, Level::Alert)),
         fixed("xalert", "Writes a line as an alert.", "xalert(\"$rm from $fu\\n\");", |call| line(call, Level::Alert)),
     ],
-    variables: &[],
-    make: crate::no_state,
+    ..Module::EMPTY
 };
 
 const XLOG: Function = Function {

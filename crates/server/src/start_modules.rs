@@ -118,6 +118,7 @@ mod tests {
         functions: &[],
         variables: &[],
         make: |_| Ok::<Arc<dyn State>, SetupError>(Arc::new(String::from("made"))),
+        ..Module::EMPTY
     };
 
     static READER: Module = Module {
@@ -127,6 +128,7 @@ mod tests {
         functions: &[],
         variables: &[],
         make: |setup| Ok::<Arc<dyn State>, SetupError>(Arc::new(setup.module::<String>("table")?)),
+        ..Module::EMPTY
     };
 
     fn loaded(module: &'static Module, value: i64) -> LoadedModule {

@@ -157,6 +157,7 @@ mod tests {
             write: None,
         }],
         make: |_| Ok(Arc::new(())),
+        ..Module::EMPTY
     };
 
     #[test]

@@ -30,8 +30,8 @@ pub static MODULE: Module = Module {
         crate::also("pv_proxy_authorize", password::PROXY),
         password::CHECK,
     ],
-    variables: &[],
     make: settings::make,
+    ..Module::EMPTY
 };
 
 #[cfg(test)]

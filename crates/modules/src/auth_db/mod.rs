@@ -26,8 +26,8 @@ pub static MODULE: Module = Module {
         CHECK,
         IS_SUBSCRIBER,
     ],
-    variables: &[],
     make: subscribers::make,
+    ..Module::EMPTY
 };
 
 const PARAMS: &[Param] = &[

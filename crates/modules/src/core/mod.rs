@@ -16,7 +16,6 @@ pub(crate) use forward::socket_named;
 pub static MODULE: Module = Module {
     name: "core",
     doc: "Statements and operands that need no loadmodule.",
-    parameters: &[],
     functions: &[
         request_uri::SETURI,
         crate::also("rewriteuri", request_uri::SETURI),
@@ -62,5 +61,5 @@ pub static MODULE: Module = Module {
         operand::LEN_GT,
     ],
     variables: &operand::ALL,
-    make: crate::no_state,
+    ..Module::EMPTY
 };

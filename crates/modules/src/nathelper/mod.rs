@@ -66,8 +66,8 @@ pub static MODULE: Module = Module {
         question::TEST,
         question::IS_RFC1918,
     ],
-    variables: &[],
     make,
+    ..Module::EMPTY
 };
 
 const NO_PING: &str = "Has no effect: phones are not pinged, so they must keep their own way through a NAT open (RFC 5626 \

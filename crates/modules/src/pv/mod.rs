@@ -123,6 +123,7 @@ pub static MODULE: Module = Module {
         time::RANDOM,
     ],
     make: attribute::make,
+    ..Module::EMPTY
 };
 
 /// Code that reads a variable.

@@ -23,6 +23,6 @@ pub static MODULE: Module = Module {
         question::UNREGISTER,
         question::ADD_SOCK_HDR,
     ],
-    variables: &[],
     make: settings::make,
+    ..Module::EMPTY
 };

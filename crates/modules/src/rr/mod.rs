@@ -63,6 +63,7 @@ pub static MODULE: Module = Module {
     make: |setup: &mut Setup<'_>| -> Result<Arc<dyn State>, SetupError> {
         Ok(Arc::new(Style { has_full_lr: setup.int("enable_full_lr") != 0, has_tag: setup.int("append_fromtag") != 0 }))
     },
+    ..Module::EMPTY
 };
 
 const fn ignored(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {

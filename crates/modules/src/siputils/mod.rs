@@ -47,8 +47,8 @@ pub static MODULE: Module = Module {
         number::IS_ALPHANUM,
         number::IS_ALPHANUMEX,
     ],
-    variables: &[],
     make: options::make,
+    ..Module::EMPTY
 };
 
 const fn text(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {

@@ -15,7 +15,6 @@ use module_api::Module;
 pub static MODULE: Module = Module {
     name: "textops",
     doc: "Searches and changes the text of messages. Changes leave with the message; reading still shows what came.",
-    parameters: &[],
     functions: &[
         method::IS_METHOD,
         header::APPEND_HF,
@@ -58,8 +57,7 @@ pub static MODULE: Module = Module {
         strings::STR_IFIND,
         strings::SEARCH_STR,
     ],
-    variables: &[],
-    make: crate::no_state,
+    ..Module::EMPTY
 };
 
 /// Text of a script that must be whole header lines: each ends with CRLF.

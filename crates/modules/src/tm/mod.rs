@@ -79,4 +79,5 @@ pub static MODULE: Module = Module {
     ],
     variables: &variables::ALL,
     make: settings::make,
+    ..Module::EMPTY
 };

@@ -18,7 +18,6 @@ pub static MODULE: Module = Module {
     name: "usrloc",
     doc: "Keeps where users are; module registrar has the functions.",
     parameters: &settings::PARAMETERS,
-    functions: &[],
-    variables: &[],
     make: settings::make,
+    ..Module::EMPTY
 };
