@@ -30,6 +30,7 @@ pub fn compile(text: &str) -> Result<(Arc<BoundProgram>, ::script::Settings), Sc
     let configuration = loaded.configuration.ok_or(ScriptFailure(shown))?;
     let mut by_name: HashMap<&str, Arc<dyn State>> = HashMap::new();
     let mut states = Vec::new();
+    let statistics = module_api::Statistics::default();
     for loaded in &configuration.modules {
         let others = |name: &str| by_name.get(name).cloned();
         let block_on = |_work: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| {};
@@ -40,6 +41,7 @@ pub fn compile(text: &str) -> Result<(Arc<BoundProgram>, ::script::Settings), Sc
             data_dir: Path::new("/nonexistent"),
             block_on: &block_on,
             spawn: &spawn,
+            statistics: &statistics,
         };
         let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
         let state = (loaded.module.make)(&mut setup).map_err(|error| ScriptFailure(error.to_string()))?;

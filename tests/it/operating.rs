@@ -93,7 +93,7 @@ fn a_hang_up_signal_loads_the_script_anew_and_a_broken_one_changes_nothing() {
 fn a_user_signal_prints_the_counters() {
     let server = Subject::start_ser(&Plan::built_in(&[]));
     server.process().signal("USR1");
-    server.process().wait_for_line("NOTICE script_errors 0", PATIENCE);
+    server.process().wait_for_line("NOTICE core:script_errors = 0", PATIENCE);
 }
 
 /// SIGTERM: a call that rings is still answered, a new one is refused, and then the server ends.

@@ -142,20 +142,24 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Every counter with its name.
-    pub fn all(&self) -> [(&'static str, u64); 10] {
-        [
-            ("requests", self.requests.value()),
-            ("replies", self.replies.value()),
-            ("malformed", self.malformed.value()),
-            ("retransmissions", self.retransmissions.value()),
-            ("transactions", self.transactions.value()),
-            ("sent", self.sent.value()),
-            ("send_errors", self.send_errors.value()),
-            ("stray_replies", self.stray_replies.value()),
-            ("refused", self.refused.value()),
-            ("script_errors", self.script_errors.value()),
-        ]
+    /// Counters that `registry` shows under the names that Kamailio has for them, where it has any.
+    pub fn shown_in(registry: &module_api::Statistics) -> Statistics {
+        Statistics {
+            requests: registry.counter("core", "rcv_requests", "Requests that arrived whole."),
+            replies: registry.counter("core", "rcv_replies", "Replies that arrived whole."),
+            malformed: registry.counter(
+                "core",
+                "bad_msg_hdr",
+                "Messages refused or dropped because they are malformed.",
+            ),
+            retransmissions: registry.counter("core", "retransmissions", "Requests that repeat an earlier one."),
+            transactions: registry.counter("tmx", "UAS_transactions", "Server transactions made."),
+            sent: registry.counter("core", "sent_messages", "Messages sent."),
+            send_errors: registry.counter("core", "send_errors", "Messages that could not be sent."),
+            stray_replies: registry.counter("core", "drop_replies", "Replies that belong to nothing and were dropped."),
+            refused: registry.counter("core", "refused_requests", "Requests refused because a bound was reached."),
+            script_errors: registry.counter("core", "script_errors", "Script runs that ended in an error."),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -242,25 +241,4 @@ pub enum Level {
     Info,
     /// For developers.
     Debug,
-}
-
-/// A number that only grows, read by statistics. Cheap to clone and to count up from any thread.
-#[derive(Debug, Clone, Default)]
-pub struct Counter(Arc<AtomicU64>);
-
-impl Counter {
-    /// Counts one more.
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Counts `n` more.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// The count so far.
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

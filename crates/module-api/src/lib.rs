@@ -1,4 +1,4 @@
-//! What a module sees: signature, value, call, outcome, wait, setup.
+//! What a module sees: signature, value, call, outcome, wait, setup, command, statistic.
 //!
 //! A module is a table ([`Module`]): the settings that `modparam` can change, the functions and
 //! variables that a script can use, and one function that makes its state at start. The script crate
@@ -8,26 +8,30 @@
 
 mod attributes;
 mod call;
+mod command;
 mod context;
+mod data;
 mod function;
 mod host;
 mod module;
 mod outcome;
 mod route;
+mod statistic;
 mod value;
 mod variable;
 
 pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
+pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
 pub use context::{Arrival, Context, FLAG_COUNT, Hooks, SocketId, Target, TransactionKey};
+pub use data::Data;
 pub use function::{Function, Param, ParamKind};
-pub use host::{
-    Counter, Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
-};
+pub use host::{Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing};
 pub use module::{
     Binding, BlockOn, Event, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
 };
 pub use outcome::{Fault, Outcome, Resume, Wait};
 pub use route::{Dialect, RouteId, RouteKind, Routes};
+pub use statistic::{Counter, Gauge, Reading, Statistic, StatisticKind, Statistics};
 pub use value::Value;
 pub use variable::{Index, KeyRule, Selector, Variable, WriteVariable};

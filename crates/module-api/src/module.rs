@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Dialect, Function, Value, Variable};
+use crate::{Command, Counter, Dialect, Function, Gauge, Statistic, Statistics, Value, Variable};
 
 /// State of a module, made once at start and shared by all workers.
 pub trait State: Any + Send + Sync {}
@@ -29,6 +29,10 @@ pub struct Module {
     pub variables: &'static [Variable],
     /// Routes of the script that it runs when something happens: `event_route[MODULE:EVENT]`.
     pub events: &'static [Event],
+    /// What an operator can ask of it while it runs.
+    pub commands: &'static [Command],
+    /// What it counts and measures.
+    pub statistics: &'static [Statistic],
     /// Makes the state. Runs once, in the order of `loadmodule`, before the server opens a socket.
     pub make: fn(&mut Setup<'_>) -> Result<Arc<dyn State>, SetupError>,
 }
@@ -42,6 +46,8 @@ impl Module {
         functions: &[],
         variables: &[],
         events: &[],
+        commands: &[],
+        statistics: &[],
         make: |_| Ok(Arc::new(())),
     };
 }
@@ -99,7 +105,7 @@ pub type SpawnWork<'a> = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + 'a;
 
 /// What a module has at hand when it starts.
 pub struct Setup<'a> {
-    parameters: &'static [Parameter],
+    module: &'a Module,
     settings: &'a [Setting],
     others: &'a dyn Fn(&str) -> Option<Arc<dyn State>>,
     /// The family of the script.
@@ -110,6 +116,8 @@ pub struct Setup<'a> {
     pub block_on: &'a BlockOn<'a>,
     /// Starts a future that runs beside the server until it ends.
     pub spawn: &'a SpawnWork<'a>,
+    /// What the server counts, for names that are not in the module's table: those that the script gives.
+    pub statistics: &'a Statistics,
 }
 
 /// How [`Setup`] reaches the server, gathered for [`Setup::new`].
@@ -124,19 +132,22 @@ pub struct Binding<'a> {
     pub block_on: &'a BlockOn<'a>,
     /// See [`Setup::spawn`].
     pub spawn: &'a SpawnWork<'a>,
+    /// See [`Setup::statistics`].
+    pub statistics: &'a Statistics,
 }
 
 impl<'a> Setup<'a> {
     /// The setup of `module` with the `modparam` lines that apply to it.
-    pub fn new(module: &Module, settings: &'a [Setting], binding: &Binding<'a>) -> Setup<'a> {
+    pub fn new(module: &'a Module, settings: &'a [Setting], binding: &Binding<'a>) -> Setup<'a> {
         Setup {
-            parameters: module.parameters,
+            module,
             settings,
             others: binding.others,
             dialect: binding.dialect,
             data_dir: binding.data_dir,
             block_on: binding.block_on,
             spawn: binding.spawn,
+            statistics: binding.statistics,
         }
     }
 
@@ -176,12 +187,35 @@ impl<'a> Setup<'a> {
         state.downcast().map_err(|_| SetupError::Needs(name))
     }
 
+    /// The counter `name` of the module's own table.
+    pub fn counter(&self, name: &str) -> Counter {
+        let entry = self.statistic(name);
+        self.statistics.counter(entry.group, entry.name, entry.doc)
+    }
+
+    /// The gauge `name` of the module's own table.
+    pub fn gauge(&self, name: &str) -> Gauge {
+        let entry = self.statistic(name);
+        self.statistics.gauge(entry.group, entry.name, entry.doc)
+    }
+
+    /// Lets the statistic `name` of the module's own table be read from `state` when somebody asks.
+    pub fn show<T: State>(&self, name: &str, state: &Arc<T>, read: fn(&T) -> i64) {
+        let entry = self.statistic(name);
+        self.statistics.read_from((entry.group, entry.name), entry.kind, entry.doc, state, read);
+    }
+
+    fn statistic(&self, name: &str) -> &'static Statistic {
+        let entry = self.module.statistics.iter().find(|statistic| statistic.name == name);
+        entry.expect("a module keeps only the statistics of its own table")
+    }
+
     fn last(&self, name: &str) -> Option<&Value> {
         self.settings.iter().rev().find(|setting| setting.name == name).map(|setting| &setting.value)
     }
 
     fn default_of(&self, name: &str) -> &'static str {
-        let parameter = self.parameters.iter().find(|parameter| parameter.name == name);
+        let parameter = self.module.parameters.iter().find(|parameter| parameter.name == name);
         parameter.expect("a module reads only the parameters of its own table").default
     }
 }

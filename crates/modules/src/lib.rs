@@ -103,6 +103,15 @@ mod tests {
             for parameter in module.parameters {
                 assert!(parameter.doc.ends_with('.'), "{} {}", module.name, parameter.name);
             }
+            for command in module.commands {
+                let shown = format!("{}: {}", module.name, command.name);
+                assert!(command.doc.ends_with('.') && command.result.ends_with('.'), "{shown}");
+                assert!(command.example.split(' ').next().is_some_and(|name| command.is_called(name)), "{shown}");
+                assert!(command.params.iter().all(|param| param.doc.ends_with('.')), "{shown}");
+            }
+            for statistic in module.statistics {
+                assert!(statistic.doc.ends_with('.'), "{}:{}", statistic.group, statistic.name);
+            }
         }
     }
 
@@ -116,6 +125,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_command_name_means_one_command() {
+        let commands = catalog().iter().flat_map(|module| module.commands);
+        let mut names: Vec<_> = commands.flat_map(|command| command.aliases.iter().chain([&command.name])).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 
     #[test]

@@ -303,12 +303,14 @@ pub(crate) fn make(
     dialect: Dialect,
     others: &dyn Fn(&str) -> Option<Arc<dyn State>>,
 ) -> Result<Arc<dyn State>, module_api::SetupError> {
+    let statistics = module_api::Statistics::default();
     let binding = module_api::Binding {
         others,
         dialect,
         data_dir: std::path::Path::new("."),
         block_on: &|_| panic!("nothing to wait for in this test"),
         spawn: &|_| {},
+        statistics: &statistics,
     };
     (module.make)(&mut module_api::Setup::new(module, settings, &binding))
 }

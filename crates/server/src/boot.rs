@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use engine::{Alias, Identity, Key, Links, Mailboxes, Shared, Station, Statistics, ToWorkers, Worker};
-use module_api::{Socket, SocketId};
+use engine::{Alias, Identity, Key, Links, Mailboxes, Shared, Station, ToWorkers, Worker};
+use module_api::{Socket, SocketId, Statistics};
 use net::stream::{StreamSettings, Streams};
 use net::tls::{TlsClient, TlsServer};
 use net::udp::{UdpOptions, UdpSocket};
@@ -37,7 +37,8 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let data_dir = data::directory(arguments.data_dir.as_deref());
     prepare_data(&data_dir)?;
     let Configuration { dialect, settings, modules, program } = configuration;
-    let ground = Ground { dialect, data_dir: &data_dir, runtime: runtime.handle() };
+    let statistics = Statistics::default();
+    let ground = Ground { dialect, data_dir: &data_dir, runtime: runtime.handle(), statistics: &statistics };
     let started = start_modules::start(&modules, &Started::default(), &ground)?;
     let program = Arc::new(program.bind(started.states()));
 
@@ -52,6 +53,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         mailboxes: Mailboxes::clone(&mailboxes),
         workers: worker_count,
         log: Arc::clone(&log),
+        statistics: statistics.clone(),
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
     let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
@@ -63,8 +65,17 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let own = stations.into_iter().zip(udp);
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;
     announce(arguments, &shared, &data_dir)?;
-    let mut control =
-        Control { arguments, shared, log, mailboxes, data_dir, tls_server, runtime: runtime.handle().clone(), started };
+    let mut control = Control {
+        arguments,
+        shared,
+        log,
+        mailboxes,
+        data_dir,
+        tls_server,
+        runtime: runtime.handle().clone(),
+        started,
+        statistics,
+    };
     runtime.block_on(control.run())?;
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;
@@ -82,6 +93,7 @@ struct Surroundings {
     mailboxes: Mailboxes,
     workers: usize,
     log: Arc<Logger>,
+    statistics: Statistics,
 }
 
 /// Tells everybody who waits for it that the server serves.
@@ -220,7 +232,7 @@ fn share(
         resolve: identity.resolve_settings(),
         settings: engine_settings,
         identity,
-        statistics: Statistics::default(),
+        statistics: engine::Statistics::shown_in(&around.statistics),
         program: ArcSwap::new(program),
         names: Arc::new(names),
         spawn: Arc::new(spawn),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use engine::{Mail, Mailboxes, Shared};
-use module_api::Level;
+use module_api::{Level, Statistics};
 use net::tls::TlsServer;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,6 +35,8 @@ pub(crate) struct Control<'a> {
     pub(crate) runtime: Handle,
     /// The modules of the script in use.
     pub(crate) started: Started,
+    /// What is counted, also by the modules of a script that is loaded later.
+    pub(crate) statistics: Statistics,
 }
 
 /// How long a drain may take: as long as a transaction without answer (Timer B).
@@ -99,7 +101,7 @@ impl Control<'_> {
     fn try_reload(&mut self) -> Result<()> {
         let configuration = load::load(self.arguments)?;
         let dialect = configuration.dialect;
-        let ground = Ground { dialect, data_dir: &self.data_dir, runtime: &self.runtime };
+        let ground = Ground { dialect, data_dir: &self.data_dir, runtime: &self.runtime, statistics: &self.statistics };
         let start = || start_modules::start(&configuration.modules, &self.started, &ground);
         // Modules may wait for a database while they start, which this task may not.
         let started = tokio::task::block_in_place(start)?;
@@ -114,8 +116,9 @@ impl Control<'_> {
     }
 
     fn log_counters(&self) {
-        for (name, value) in self.shared.statistics.all() {
-            self.say(Level::Notice, &format!("{name} {value}"));
+        for reading in self.statistics.all() {
+            let value = reading.value().unwrap_or(0);
+            self.say(Level::Notice, &format!("{}:{} = {value}", reading.group, reading.name));
         }
     }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use module_api::{Binding, Dialect, Setting, Setup, State};
+use module_api::{Binding, Dialect, Setting, Setup, State, Statistics};
 use script::LoadedModule;
 use tokio::runtime::Handle;
 
@@ -49,6 +49,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) data_dir: &'a Path,
     /// Where futures run.
     pub(crate) runtime: &'a Handle,
+    /// Where they count.
+    pub(crate) statistics: &'a Statistics,
 }
 
 /// Starts `modules`, each with its settings.
@@ -99,6 +101,7 @@ fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result
         data_dir: ground.data_dir,
         block_on: &block_on,
         spawn: &spawn,
+        statistics: ground.statistics,
     };
     let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
     let name = loaded.module.name;
@@ -138,8 +141,12 @@ mod tests {
 
     fn check_kept(after: &[LoadedModule], expected: &[bool]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-        let ground =
-            Ground { dialect: Dialect::Kamailio, data_dir: Path::new("/nonexistent"), runtime: runtime.handle() };
+        let ground = Ground {
+            dialect: Dialect::Kamailio,
+            data_dir: Path::new("/nonexistent"),
+            runtime: runtime.handle(),
+            statistics: &Statistics::default(),
+        };
         let first = start(&[loaded(&TABLE, 1), loaded(&READER, 1)], &Started::default(), &ground).expect("it starts");
         let second = start(after, &first, &ground).expect("it starts");
         let is_kept = |state: &Arc<dyn State>| first.states().iter().any(|earlier| Arc::ptr_eq(earlier, state));
