@@ -15,4 +15,4 @@ mod work;
 pub use messages::{answer, answer_tagged, line, request, with_line};
 pub use names::StaticNames;
 pub use network::{Arrived, Network, SERVER, Weather};
-pub use script::{ScriptFailure, compile};
+pub use script::{ScriptFailure, compile, compile_for};

@@ -3,18 +3,18 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engine::{Alias, Core, Identity, Key, Log, Outgoing, Settings, Shared, Statistics};
-use module_api::{Arrival, Level, Socket, SocketId};
+use module_api::{Arrival, Job, Level, Server, Socket, SocketId};
 use sip_message::{Message, Transport};
 
 use crate::names::StaticNames;
-use crate::script::compile;
-use crate::work::Workshop;
+use crate::script::compile_for;
+use crate::work::{Letterbox, Workshop};
 
 /// What the network does to datagrams. Everything follows from the seed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,6 +55,8 @@ pub struct Network {
     core: Core,
     shared: Arc<Shared>,
     work: Arc<Workshop>,
+    letters: Arc<Letterbox>,
+    log: Arc<Print>,
     begin: Instant,
     now: Duration,
     weather: Weather,
@@ -92,8 +94,12 @@ impl Network {
     /// # Panics
     /// As [`Network::new`].
     pub fn with(script: &str, settings: Settings, names: StaticNames, weather: Weather) -> Network {
-        let (program, _) = compile(script).unwrap_or_else(|failure| panic!("the test's script:\n{}", failure.0));
+        let letters = Arc::new(Letterbox::default());
+        let server: Arc<dyn Server> = Arc::clone(&letters) as _;
+        let (program, _) =
+            compile_for(script, &server).unwrap_or_else(|failure| panic!("the test's script:\n{}", failure.0));
         let work = Arc::new(Workshop::default());
+        let log = Arc::new(Print::default());
         let identity = identity();
         let shared = Arc::new(Shared {
             resolve: identity.resolve_settings(),
@@ -103,15 +109,19 @@ impl Network {
             program: arc_swap::ArcSwap::new(program),
             names: Arc::new(names),
             spawn: Arc::clone(&work) as _,
-            log: Arc::new(Print),
+            log: Arc::clone(&log) as _,
             key: Key(weather.seed, 1),
             workers: AtomicUsize::new(1),
             busy_workers: AtomicUsize::new(1),
             is_draining: AtomicBool::new(false),
         });
         let begin = Instant::now();
+        // As the server does when its workers run.
+        let _ = server.post(b"", Box::new(engine::tell_of_start));
         Network {
             core: Core::new(0, Arc::clone(&shared), begin),
+            letters,
+            log,
             shared,
             work,
             begin,
@@ -141,6 +151,23 @@ impl Network {
         let to = server.parse().expect("a literal address");
         let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
         self.fly(from, to, Bytes::from(text));
+    }
+
+    /// Takes the lines that were logged so far.
+    pub fn logged(&mut self) -> Vec<String> {
+        std::mem::take(&mut *self.log.0.lock().expect("nobody panics while logging"))
+    }
+
+    /// The server as timers and futures of modules see it.
+    pub fn server(&self) -> Arc<dyn Server> {
+        Arc::clone(&self.letters) as _
+    }
+
+    /// Has the worker do something, as a timer or a future of a module would.
+    pub fn post(&mut self, job: Job) {
+        self.core.begin_turn(self.begin + self.now, BEGIN_UNIX + self.now);
+        self.core.do_job(job);
+        self.collect();
     }
 
     /// Tells the server that nobody listens at `peer`.
@@ -215,9 +242,13 @@ impl Network {
     fn do_work(&mut self) {
         self.core.begin_turn(self.begin + self.now, BEGIN_UNIX + self.now);
         loop {
+            let jobs = self.letters.take();
             let finished = self.work.poll();
-            if finished.is_empty() {
+            if finished.is_empty() && jobs.is_empty() {
                 break;
+            }
+            for job in jobs {
+                self.core.do_job(job);
             }
             for (id, result) in finished {
                 self.core.on_finished(id, result);
@@ -291,10 +322,14 @@ fn identity() -> Identity {
     }
 }
 
-struct Print;
+/// Shows what is logged, and keeps it.
+#[derive(Default)]
+struct Print(Mutex<Vec<String>>);
 
 impl Log for Print {
     fn write(&self, level: Level, text: &[u8]) {
-        println!("{level:?} {}", String::from_utf8_lossy(text));
+        let text = String::from_utf8_lossy(text).trim_end().to_owned();
+        println!("{level:?} {text}");
+        self.0.lock().expect("nobody panics while logging").push(text);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::script::{BoundProgram, LoadOptions, Reader};
-use module_api::{Binding, Setup, State};
+use module_api::{Binding, Server, Setup, State};
 
 /// What is wrong with a test's script, as an operator would see it.
 #[derive(Debug)]
@@ -19,11 +19,22 @@ impl Reader for OneFile<'_> {
     }
 }
 
-/// Compiles `text` with the server's modules, started without any database.
+/// Compiles `text` with the server's modules, started without any database. What they post is never done.
 ///
 /// # Errors
 /// The rendered diagnostics, or the module that did not start.
 pub fn compile(text: &str) -> Result<(Arc<BoundProgram>, ::script::Settings), ScriptFailure> {
+    compile_for(text, &(Arc::new(module_api::NoServer) as _))
+}
+
+/// As [`compile`], for a server whose modules can post jobs to it.
+///
+/// # Errors
+/// The rendered diagnostics, or the module that did not start.
+pub fn compile_for(
+    text: &str,
+    server: &Arc<dyn Server>,
+) -> Result<(Arc<BoundProgram>, ::script::Settings), ScriptFailure> {
     let options = LoadOptions { defines: Vec::new(), catalog: modules::catalog(), reader: &OneFile(text) };
     let loaded = ::script::load("test.cfg", &options);
     let shown = loaded.diagnostics.render(false);
@@ -42,6 +53,7 @@ pub fn compile(text: &str) -> Result<(Arc<BoundProgram>, ::script::Settings), Sc
             block_on: &block_on,
             spawn: &spawn,
             statistics: &statistics,
+            server,
         };
         let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
         let state = (loaded.module.make)(&mut setup).map_err(|error| ScriptFailure(error.to_string()))?;

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use engine::{Finished, Spawn, Work};
+use module_api::{Job, Server};
 
 /// Futures that a core has handed out and that are not finished.
 #[derive(Default)]
@@ -26,6 +27,24 @@ impl Workshop {
         }
         *open = still_open;
         finished
+    }
+}
+
+/// Jobs that modules have posted and that are not done.
+#[derive(Default)]
+pub(crate) struct Letterbox(Mutex<Vec<Job>>);
+
+impl Letterbox {
+    /// Takes what has been posted.
+    pub(crate) fn take(&self) -> Vec<Job> {
+        std::mem::take(&mut *self.0.lock().expect("nobody panics while posting"))
+    }
+}
+
+impl Server for Letterbox {
+    fn post(&self, _call_id: &[u8], job: Job) -> Result<(), Job> {
+        self.0.lock().expect("nobody panics while posting").push(job);
+        Ok(())
     }
 }
 

@@ -20,6 +20,13 @@ impl Core {
     pub(crate) fn start_branch(&mut self, sender: Sender) -> Result<(), RelayError> {
         let random = self.random.next();
         let (way, bytes, via_branch) = self.write_for_next_hop(sender, random)?;
+        let Some(transaction) = self.table.transaction(sender.transaction) else { return Err(RelayError::Full) };
+        if transaction.program.engine_routes().send.is_some() {
+            let program = std::sync::Arc::clone(&transaction.program);
+            if !self.may_leave(&program, &bytes, &way) {
+                return Err(RelayError::AllDropped);
+            }
+        }
         let now = self.now;
         let timers = self.timers_of(sender.transaction);
         let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return Err(RelayError::Full) };

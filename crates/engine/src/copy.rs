@@ -55,7 +55,10 @@ impl Core {
         via_branch: &[u8],
     ) -> Result<Bytes, RelayError> {
         let mut edits = Edits::new();
-        forward::count_down(copy.message, &mut edits).map_err(|_| RelayError::TooManyHops)?;
+        // A request without Via is our own, and has not travelled yet.
+        if copy.message.has(HeaderName::Via) {
+            forward::count_down(copy.message, &mut edits).map_err(|_| RelayError::TooManyHops)?;
+        }
         if let Some(share) = copy.max_breadth {
             loop_detection::set_max_breadth(copy.message, share, &mut edits);
         }
@@ -180,6 +183,10 @@ impl Core {
             max_breadth: None,
         };
         let bytes = self.write(&copy, Some(&context.edits), &way, &via_branch)?;
+        let program = self.program_of(Some(context));
+        if !self.may_leave(&program, &bytes, &way) {
+            return Err(RelayError::AllDropped);
+        }
         self.outbox.push(Outgoing { way, bytes, sender: None });
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use module_api::{
-    Context, Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
-    TransactionKey,
+    Context, Host, Job, Level, Matched, NewTransaction, OnAnswer, OwnRequest, RelayError, RelayOptions, Reply,
+    ReplyError, RouteId, RouteKind, Socket, Standing, TransactionKey,
 };
 use sip_message::Transport;
 
@@ -90,5 +90,25 @@ impl Host for Core {
 
     fn log(&mut self, level: Level, text: &[u8]) {
         self.shared.log.write(level, text);
+    }
+
+    fn request(&mut self, request: OwnRequest, on_answer: OnAnswer) {
+        self.send_own(request, on_answer);
+    }
+
+    fn after(&mut self, delay: Duration, job: Job) -> bool {
+        self.do_later(delay, job)
+    }
+
+    fn find_route(&self, context: Option<&Context>, kind: RouteKind, name: &str) -> Option<RouteId> {
+        self.program_of(context).route(kind, name)
+    }
+
+    fn run_route(&mut self, route: RouteId, context: &mut Context) -> bool {
+        self.run_event_route(route, context)
+    }
+
+    fn start_route(&mut self, route: RouteId, context: Context) {
+        self.start_event_route(route, context);
     }
 }

@@ -6,8 +6,12 @@
 
 mod branch;
 mod copy;
+mod event;
 mod host;
+mod later;
 mod outgoing;
+mod own;
+mod posts;
 mod random;
 mod relay;
 mod reply;
@@ -26,7 +30,9 @@ mod worker;
 mod worker_core;
 
 pub use crate::worker_core::{Core, Log, Names, Shared};
+pub use event::tell_of_start;
 pub use outgoing::{Outgoing, Sender, Way};
+pub use posts::Posts;
 pub use random::Key;
 pub use settings::{Alias, Identity, Settings, Statistics};
 pub use streams::ToWorkers;

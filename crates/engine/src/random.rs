@@ -24,6 +24,14 @@ impl Key {
         SipHasher13::new_with_keys(self.0, self.1)
     }
 
+    /// Which of `workers` workers owns the call with this Call-ID (decision 0001).
+    pub(crate) fn owner(&self, call_id: &[u8], workers: usize) -> usize {
+        if workers < 2 {
+            return 0;
+        }
+        (self.hash(&[b"owner", call_id]) % workers as u64) as usize
+    }
+
     /// Keyed hash of `parts`, as if they stood one behind the other with their lengths between.
     pub fn hash(&self, parts: &[&[u8]]) -> u64 {
         let mut hasher = self.hasher();

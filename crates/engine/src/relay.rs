@@ -177,7 +177,15 @@ impl Core {
         if let Some(to) = &options.to {
             branch.target.destination = Some(to.clone());
         }
-        let questions = match self.plan(&branch.target, options.transport) {
+        let transaction = self.table.transaction_mut(key).ok_or(RelayError::Full)?;
+        transaction.left.record_route.clone_from(&context.record_route);
+        transaction.left.timeouts = context.timeouts;
+        self.open_branch(key, branch)
+    }
+
+    /// Finds the way of a new branch and starts it, or has its names looked up first.
+    pub(crate) fn open_branch(&mut self, key: TransactionKey, mut branch: Branch) -> Result<(), RelayError> {
+        let questions = match self.plan(&branch.target, branch.transport) {
             Ok(hops) => {
                 branch.further = hops;
                 None
@@ -187,8 +195,6 @@ impl Core {
             Err(Unplanned::Never(error)) => return Err(error),
         };
         let transaction = self.table.transaction_mut(key).ok_or(RelayError::Full)?;
-        transaction.left.record_route.clone_from(&context.record_route);
-        transaction.left.timeouts = context.timeouts;
         let number = transaction.responses.add_branch().ok_or(RelayError::AlreadyAnswered)?;
         transaction.branches.push(branch);
         let sender = Sender { transaction: key, branch: number };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Arrival, Context, NewTransaction, Reply, ReplyError, RouteKind, TransactionKey};
+use module_api::{Arrival, Context, NewTransaction, Reply, ReplyError, RouteId, RouteKind, TransactionKey};
 use sip_message::{Builder, Message, Method};
 use sip_proto::forward;
 
@@ -28,6 +28,8 @@ impl Core {
         let bytes = self.build_reply(context, reply, tag);
         self.send_reply_bytes(way, bytes);
         context.is_answered = reply.code >= 200;
+        let route = self.program().engine_routes().stateless_response;
+        self.tell_of_reply(route, context, reply.code);
         Ok(())
     }
 
@@ -46,6 +48,8 @@ impl Core {
             // What the branches may still answer is of no use any more.
             self.cancel_pending(key);
         }
+        let route = self.program_of(Some(context)).engine_routes().local_response_sent;
+        self.tell_of_reply(route, context, reply.code);
         Ok(())
     }
 
@@ -61,6 +65,24 @@ impl Core {
         let tag = transaction.tag;
         let bytes = self.build_reply(&context, &Reply::new(code, reason), tag);
         self.send_upstream(key, code, bytes);
+        context.transaction = Some(key);
+        let route = self.program_of(Some(&context)).engine_routes().local_response_sent;
+        self.tell_of_reply(route, &mut context, code);
+    }
+
+    /// Runs the route of those who want to know about replies made here.
+    fn tell_of_reply(&mut self, route: Option<RouteId>, context: &mut Context, code: u16) {
+        let Some(route) = route else { return };
+        let before = std::mem::replace(&mut context.reply_code, code);
+        self.run_event_route(route, context);
+        context.reply_code = before;
+    }
+
+    /// Runs the route of those who want to know about ACKs that end here.
+    pub(crate) fn tell_of_filtered_ack(&mut self, message: Arc<Message>, arrival: Arrival) {
+        if let Some(route) = self.program().engine_routes().filtered_ack {
+            self.run_event_route(route, &mut Context::new(message, arrival, RouteKind::Event));
+        }
     }
 
     /// 100 Trying for an INVITE that will take time (RFC 3261 section 17.2.1).
@@ -81,6 +103,7 @@ impl Core {
         let may_go = match &mut transaction.server {
             Server::Invite(machine) => machine.on_response_sent(code, bytes.clone(), now),
             Server::NonInvite(machine) => machine.on_response_sent(code, bytes.clone(), now),
+            Server::Own(_) => return,
         };
         // A 2xx to an INVITE goes upstream whatever went before (RFC 3261 section 16.7 step 5): the callee
         // has a call, and only the caller can end it.

@@ -23,7 +23,7 @@ impl Core {
             return;
         }
         if self.is_ack_to_stateless_reply(&message) {
-            return;
+            return self.tell_of_filtered_ack(message, arrival);
         }
         match self.match_request(&message) {
             Matched::Retransmission(key) => self.repeat_reply(key),
@@ -52,7 +52,7 @@ impl Core {
 
     fn find(&self, server_key: &key::Key) -> Option<TransactionKey> {
         let hash = self.hash_key(server_key);
-        self.table.find(hash, |transaction| transaction.key == *server_key)
+        self.table.find(hash, |transaction| transaction.key.as_ref() == Some(server_key))
     }
 
     fn hash_key(&self, server_key: &key::Key) -> u64 {
@@ -68,6 +68,7 @@ impl Core {
         let reply = match &mut transaction.server {
             Server::Invite(machine) => machine.on_request(),
             Server::NonInvite(machine) => machine.on_request(),
+            Server::Own(_) => None,
         };
         if let (Some(bytes), Some(way)) = (reply, transaction.upstream.clone()) {
             self.send_reply_bytes(way, bytes);
@@ -119,7 +120,7 @@ impl Core {
         Transaction {
             request: Arc::clone(&context.message),
             arrival: context.arrival,
-            key: server_key,
+            key: Some(server_key),
             upstream: self.way_upstream(&context.message, &context.arrival, context.is_rport_forced),
             server,
             responses: ResponseContext::new(context.message.method() == Method::Invite),

@@ -10,7 +10,7 @@ use sip_proto::{branch, forward};
 
 use crate::outgoing::Sender;
 use crate::resolve::UNREACHABLE;
-use crate::transaction::{Branch, Cancel, Client};
+use crate::transaction::{Branch, Cancel, Client, Server};
 use crate::wait::After;
 use crate::worker_core::Core;
 
@@ -23,9 +23,10 @@ impl Core {
         let Some(sender) = self.branch_of(&message) else {
             return self.on_stray_reply(message, arrival);
         };
-        if message.method() != Method::Cancel && message.values_of(HeaderName::Via).nth(1).is_none() {
+        let is_for_us = message.values_of(HeaderName::Via).nth(1).is_none();
+        if message.method() != Method::Cancel && is_for_us != self.is_own(sender.transaction) {
             // Every request that is forwarded has the sender's Via below ours; its reply cannot go anywhere
-            // without (16.7 step 3), and must not end a branch in its place.
+            // without (16.7 step 3), and must not end a branch in its place. Below that of our own request is none.
             self.shared.statistics.malformed.increment();
             return;
         }
@@ -184,7 +185,11 @@ impl Core {
         match transaction.responses.on_response(sender.branch, status) {
             Decision::Absorb => {}
             Decision::Forward { cancel_others } => {
-                self.forward_reply(sender.transaction, &context.message, &context.edits);
+                if self.is_own(sender.transaction) {
+                    self.on_own_reply(sender.transaction, &context);
+                } else {
+                    self.forward_reply(sender.transaction, &context.message, &context.edits);
+                }
                 if cancel_others {
                     self.cancel_pending(sender.transaction);
                 }
@@ -270,6 +275,9 @@ impl Core {
     fn send_best(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.transaction(key) else { return };
         let Some(best) = transaction.responses.best(Preference::Rfc) else { return };
+        if matches!(transaction.server, Server::Own(_)) {
+            return self.complete_own(key, best);
+        }
         let upstream = transaction.responses.upstream(best);
         let branch = &transaction.branches[best.branch as usize];
         match (upstream, &branch.reply) {

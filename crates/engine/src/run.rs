@@ -91,10 +91,16 @@ impl Core {
         if end.code < 0 && parked.after == After::Request {
             self.shared.statistics.script_errors.increment();
         }
-        let Some(key) = parked.context.transaction else { return self.finish_stateless(&mut parked.context) };
+        let Some(key) = parked.context.transaction else {
+            if parked.after == After::Request {
+                self.finish_stateless(&mut parked.context);
+            }
+            return;
+        };
         self.keep(key, &mut parked.context);
         match parked.after {
             After::Request => self.finish_request(key),
+            After::Event => {}
             After::Failure(branches) => self.finish_failure(key, branches),
             After::Reply(branch) => {
                 let sender = Sender { transaction: key, branch };
@@ -143,6 +149,11 @@ impl Core {
             return;
         }
         let program = self.program();
+        let mut context = context;
+        let before = program.engine_routes().pre_routing;
+        if before.is_some_and(|route| !self.run_event_route(route, &mut context)) {
+            return;
+        }
         match program.main() {
             Some(route) => self.run_route(&program, route, context, After::Request),
             None => self.shared.log.write(Level::Error, b"the script has no request route"),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Arrival, SocketId};
+use module_api::{Arrival, Host, RouteKind, SocketId};
 use net::Protocol;
 use net::mailbox::Mailbox;
 use net::stream::{Closed, Connection, ConnectionId, Destination, Frame, Framer, Sink, Streams};
@@ -25,6 +25,16 @@ impl ToWorkers {
     /// A sink in front of all workers.
     pub fn new(shared: Arc<Shared>, mailboxes: Mailboxes) -> ToWorkers {
         ToWorkers { shared, mailboxes }
+    }
+
+    fn arrival_of(&self, connection: &Connection) -> Arrival {
+        Arrival {
+            source: connection.peer,
+            local: connection.local,
+            transport: transport_of(connection.protocol),
+            socket: self.socket_of(connection),
+            connection: Some(connection.id.0),
+        }
     }
 
     /// The listening socket that a connection belongs to: the one it came in on, else the first of its kind.
@@ -50,13 +60,7 @@ impl Sink for ToWorkers {
             Ok(message) => Arc::new(message),
             Err(_) => return self.shared.statistics.malformed.increment(),
         };
-        let arrival = Arrival {
-            source: connection.peer,
-            local: connection.local,
-            transport: transport_of(connection.protocol),
-            socket: self.socket_of(connection),
-            connection: Some(connection.id.0),
-        };
+        let arrival = self.arrival_of(connection);
         let owner = self.shared.owner(message.call_id(), self.mailboxes.len());
         if self.mailboxes[owner].send(Mail::Message(message, arrival)).is_err() {
             self.shared.statistics.refused.increment();
@@ -65,7 +69,20 @@ impl Sink for ToWorkers {
 
     // What a lost connection carried is found out by the transactions' own timers; a contact on it
     // leaves when its registration expires.
-    fn on_closed(&self, _connection: &Arc<Connection>, _why: Closed) {}
+    fn on_closed(&self, connection: &Arc<Connection>, _why: Closed) {
+        if self.shared.program.load().engine_routes().connection_closed.is_none() {
+            return;
+        }
+        let arrival = self.arrival_of(connection);
+        let job = move |host: &mut dyn Host| {
+            let Some(route) = host.find_route(None, RouteKind::Event, "tcp:closed") else { return };
+            let mut context = module_api::made_up_context(host);
+            context.arrival = arrival;
+            host.start_route(route, context);
+        };
+        // A full mailbox loses the news, as it would lose a message.
+        let _ = self.mailboxes[0].send(Mail::Job(Box::new(job)));
+    }
 
     fn on_send_failed(&self, _peer: SocketAddr, _protocol: Protocol, token: u64, _why: io::ErrorKind) {
         // The token's top byte names the worker; see `send`.

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use module_api::TransactionKey;
 
 use crate::outgoing::Sender;
-use crate::transaction::Transaction;
+use crate::transaction::{Server, Transaction};
 
 /// Owns the transactions of one worker.
 ///
@@ -48,6 +48,13 @@ impl Table {
         TransactionKey { slot, generation: self.generation }
     }
 
+    /// Takes in a transaction to which no request will ever be matched: of a request of our own.
+    pub(crate) fn insert_unmatched(&mut self, transaction: Box<Transaction>) -> TransactionKey {
+        self.generation = self.generation % 0xff_ffff + 1;
+        let slot = self.entries.insert(Entry { generation: self.generation, hash: 0, transaction }) as u32;
+        TransactionKey { slot, generation: self.generation }
+    }
+
     /// The transaction with that matching key.
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(&Transaction) -> bool) -> Option<TransactionKey> {
         let slot = self.index.find(hash, |slot| {
@@ -84,7 +91,9 @@ impl Table {
 
     /// Whether some request has had no final reply yet.
     pub(crate) fn has_unanswered(&self) -> bool {
-        self.entries.iter().any(|(_, entry)| entry.transaction.status < 200)
+        self.entries
+            .iter()
+            .any(|(_, entry)| entry.transaction.status < 200 && !matches!(entry.transaction.server, Server::Own(_)))
     }
 
     pub(crate) fn remove(&mut self, key: TransactionKey) {

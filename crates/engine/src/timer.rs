@@ -31,6 +31,7 @@ impl Core {
         let due = match &mut transaction.server {
             Server::Invite(machine) => machine.on_timer(now),
             Server::NonInvite(machine) => machine.on_timer(now),
+            Server::Own(_) => ServerTimer::None,
         };
         match due {
             ServerTimer::Resend(bytes) => {

@@ -12,12 +12,14 @@ use sip_proto::response_context::{ResponseContext, TimerC};
 use sip_proto::transaction::{InviteClient, InviteServer, NonInviteClient, NonInviteServer, key};
 
 use crate::outgoing::Way;
+use crate::own::Own;
 
 /// A request that this server answers for (RFC 3261 section 16).
 pub(crate) struct Transaction {
     pub(crate) request: Arc<Message>,
     pub(crate) arrival: Arrival,
-    pub(crate) key: key::Key,
+    /// By which requests are matched to it; none for a request of our own.
+    pub(crate) key: Option<key::Key>,
     /// Where replies go; none when the Via names no place.
     pub(crate) upstream: Option<Way>,
     pub(crate) server: Server,
@@ -59,6 +61,8 @@ pub(crate) struct Left {
 pub(crate) enum Server {
     Invite(InviteServer),
     NonInvite(NonInviteServer),
+    /// Nobody is upstream: it is a request of our own.
+    Own(Own),
 }
 
 /// One copy of the request on its way to one target.
@@ -112,7 +116,11 @@ pub(crate) enum Cancel {
 
 impl Transaction {
     pub(crate) fn is_invite(&self) -> bool {
-        matches!(self.server, Server::Invite(_))
+        match &self.server {
+            Server::Invite(_) => true,
+            Server::NonInvite(_) => false,
+            Server::Own(own) => own.is_invite,
+        }
     }
 
     /// Keeps what `context` holds for failure and reply routes.
@@ -176,6 +184,7 @@ impl Server {
         match self {
             Server::Invite(machine) => machine.deadline(),
             Server::NonInvite(machine) => machine.deadline(),
+            Server::Own(_) => None,
         }
     }
 
@@ -183,6 +192,7 @@ impl Server {
         match self {
             Server::Invite(machine) => machine.is_terminated(),
             Server::NonInvite(machine) => machine.is_terminated(),
+            Server::Own(own) => own.is_answered(),
         }
     }
 }

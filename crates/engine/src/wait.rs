@@ -57,6 +57,8 @@ pub(crate) enum After {
     /// It was a failure route that began with so many branches: if there are no more of them now and
     /// no reply has gone out, the best reply goes upstream.
     Failure(u16),
+    /// It was the route of an event: nothing follows.
+    Event,
     /// It was a reply route of this branch: the reply goes on.
     Reply(u16),
 }

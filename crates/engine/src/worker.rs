@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use module_api::{Arrival, SocketId};
+use module_api::{Arrival, Job, SocketId};
 use net::mailbox::{Inbox, Mailbox, mailbox};
 use net::poll::{Events, Poller};
 use net::stream::Streams;
@@ -28,6 +28,8 @@ pub enum Mail {
     Finished(u64, Finished),
     /// Something could not be sent over a stream.
     SendFailed(Sender),
+    /// Work that a module has posted.
+    Job(Job),
     /// Stop as soon as nothing waits for an answer any more, at the latest then.
     Drain(Instant),
 }
@@ -110,10 +112,12 @@ impl Worker {
         for (n, (_, udp)) in sockets.iter().enumerate() {
             station.poller.add(udp, n as u64)?;
         }
+        let mut core = Core::new(number, Arc::clone(&shared), Instant::now());
+        core.set_worker_count(links.mailboxes.len());
         let sockets = sockets.into_iter().map(|(id, udp)| WorkerSocket { id, udp, out: SendBatch::new() }).collect();
         Ok(Worker {
             number,
-            core: Core::new(number, Arc::clone(&shared), Instant::now()),
+            core,
             shared,
             station,
             sockets,
@@ -230,6 +234,7 @@ impl Worker {
             match letter {
                 Mail::Message(message, arrival) => self.core.on_message(message, arrival),
                 Mail::Finished(id, finished) => self.core.on_finished(id, finished),
+                Mail::Job(job) => self.core.do_job(job),
                 Mail::SendFailed(sender) => self.core.on_send_failed(sender),
                 Mail::Drain(stop_at) => self.stop_at = Some(stop_at),
             }
@@ -243,6 +248,11 @@ impl Worker {
             match outgoing.way.transport {
                 Transport::Udp => push_datagram(&mut self.sockets, &outgoing),
                 _ => streams::send(&self.streams, self.number, &self.mailboxes[usize::from(self.number)], outgoing),
+            }
+        }
+        for (worker, job) in self.core.take_jobs_for_others() {
+            if self.mailboxes[worker].send(Mail::Job(job)).is_err() {
+                self.shared.statistics.refused.increment();
             }
         }
         let statistics = &self.shared.statistics;

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use module_api::{Arrival, Level, TransactionKey};
+use module_api::{Arrival, Context, Job, Level, RouteKind, TransactionKey};
 use script::BoundProgram;
 use sip_message::{Message, Reject};
 use sip_proto::resolve::{Known, Question, ResolveSettings};
 
+use crate::later::Later;
 use crate::outgoing::{Outgoing, Sender};
 use crate::random::{Key, Random};
 use crate::settings::{Identity, Settings, Statistics};
@@ -48,10 +49,7 @@ pub struct Shared {
 impl Shared {
     /// Which of `workers` workers owns the call with this Call-ID (decision 0001).
     pub fn owner(&self, call_id: &[u8], workers: usize) -> usize {
-        if workers < 2 {
-            return 0;
-        }
-        (self.key.hash(&[b"owner", call_id]) % workers as u64) as usize
+        self.key.owner(call_id, workers)
     }
 }
 
@@ -81,6 +79,13 @@ pub struct Core {
     pub(crate) waiting: WaitingRoom,
     pub(crate) outbox: Vec<Outgoing>,
     pub(crate) random: Random,
+    pub(crate) later: Later,
+    /// How many workers there are.
+    pub(crate) worker_count: usize,
+    /// Work for other workers, each by its number.
+    pub(crate) for_others: Vec<(usize, Job)>,
+    /// The script of this turn: the same from a message's first route to its last.
+    program: Arc<BoundProgram>,
     due: Vec<TransactionKey>,
 }
 
@@ -96,6 +101,10 @@ impl Core {
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
             random: Random::new(shared.key, number),
+            later: Later::default(),
+            worker_count: 1,
+            for_others: Vec::new(),
+            program: shared.program.load_full(),
             due: Vec::new(),
             shared,
         }
@@ -105,10 +114,35 @@ impl Core {
     pub fn begin_turn(&mut self, now: Instant, unix_time: Duration) {
         self.now = now;
         self.unix_time = unix_time;
+        if !Arc::ptr_eq(&self.program, &self.shared.program.load()) {
+            self.program = self.shared.program.load_full();
+        }
+    }
+
+    /// Tells it how many workers share the calls; one, unless told.
+    pub fn set_worker_count(&mut self, count: usize) {
+        self.worker_count = count;
+    }
+
+    /// Does work that somebody beside the workers has posted.
+    pub fn do_job(&mut self, job: Job) {
+        job(self);
+    }
+
+    /// Takes what other workers shall do, each by its number.
+    pub fn take_jobs_for_others(&mut self) -> std::vec::Drain<'_, (usize, Job)> {
+        self.for_others.drain(..)
     }
 
     /// Takes a message that has arrived whole.
     pub fn on_message(&mut self, message: Arc<Message>, arrival: Arrival) {
+        if let Some(route) = self.program.engine_routes().message_received {
+            let mut context = Context::new(Arc::clone(&message), arrival, RouteKind::Event);
+            context.reply_code = message.status().unwrap_or_default();
+            if !self.run_event_route(route, &mut context) {
+                return;
+            }
+        }
         if message.is_request() {
             self.shared.statistics.requests.increment();
             self.on_request(message, arrival);
@@ -147,11 +181,12 @@ impl Core {
             self.on_timer(key);
         }
         self.due = due;
+        self.run_due_jobs();
     }
 
     /// When [`Core::on_timers`] wants to be called, if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        self.wheel.next_deadline()
+        [self.wheel.next_deadline(), self.later.deadline()].into_iter().flatten().min()
     }
 
     /// Takes what shall be sent, in order.
@@ -173,7 +208,8 @@ impl Core {
         self.shared.is_draining.load(Ordering::Relaxed)
     }
 
+    /// The script for what begins in this turn.
     pub(crate) fn program(&self) -> Arc<BoundProgram> {
-        self.shared.program.load_full()
+        Arc::clone(&self.program)
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_message::{Message, Transport};
 
-use crate::{Context, TransactionKey};
+use crate::{Context, Job, OnAnswer, OwnRequest, RouteId, RouteKind, TransactionKey};
 
 /// The server as a module sees it: time, names, transactions and sending.
 ///
@@ -71,6 +71,35 @@ pub trait Host {
 
     /// Writes a line to the log.
     fn log(&mut self, level: Level, text: &[u8]);
+
+    /// Sends a request of our own in a client transaction (RFC 3261 section 17.1), to where RFC 3263 leads.
+    ///
+    /// `on_answer` is called once, with the final reply or what stands for it; when nothing could be sent,
+    /// before this returns. A 2xx to an INVITE is acknowledged by itself. A challenge is an answer like any other.
+    fn request(&mut self, request: OwnRequest, on_answer: OnAnswer);
+
+    /// Does `job` on this worker when `delay` has passed. False when too much is waiting already.
+    fn after(&mut self, delay: Duration, job: Job) -> bool {
+        drop((delay, job));
+        false
+    }
+
+    /// A route of the script, as `context` sees it: in the program under which its transaction began.
+    fn find_route(&self, context: Option<&Context>, kind: RouteKind, name: &str) -> Option<RouteId> {
+        let _ = (context, kind, name);
+        None
+    }
+
+    /// Runs a route on `context` now, where nothing may wait. False when the script drops the message.
+    fn run_route(&mut self, route: RouteId, context: &mut Context) -> bool {
+        let _ = (route, context);
+        true
+    }
+
+    /// Runs a route, found without a context, on a context that nobody else needs. It may wait.
+    fn start_route(&mut self, route: RouteId, context: Context) {
+        drop((route, context));
+    }
 }
 
 /// A listening socket.

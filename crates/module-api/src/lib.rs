@@ -16,6 +16,7 @@ mod host;
 mod module;
 mod outcome;
 mod route;
+mod server;
 mod statistic;
 mod value;
 mod variable;
@@ -32,6 +33,9 @@ pub use module::{
 };
 pub use outcome::{Fault, Outcome, Resume, Wait};
 pub use route::{Dialect, RouteId, RouteKind, Routes};
+pub use server::{
+    Departure, Job, NoServer, OnAnswer, OwnAnswer, OwnRequest, Server, Tick, bracketed, every, made_up_context,
+};
 pub use statistic::{Counter, Gauge, Reading, Statistic, StatisticKind, Statistics};
 pub use value::Value;
 pub use variable::{Index, KeyRule, Selector, Variable, WriteVariable};

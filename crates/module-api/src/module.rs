@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Command, Counter, Dialect, Function, Gauge, Statistic, Statistics, Value, Variable};
+use crate::{Command, Counter, Dialect, Function, Gauge, Server, Statistic, Statistics, Value, Variable};
 
 /// State of a module, made once at start and shared by all workers.
 pub trait State: Any + Send + Sync {}
@@ -118,6 +118,8 @@ pub struct Setup<'a> {
     pub spawn: &'a SpawnWork<'a>,
     /// What the server counts, for names that are not in the module's table: those that the script gives.
     pub statistics: &'a Statistics,
+    /// The workers: for requests of our own, events and timers. To be kept by whoever needs it later.
+    pub server: &'a Arc<dyn Server>,
 }
 
 /// How [`Setup`] reaches the server, gathered for [`Setup::new`].
@@ -134,6 +136,8 @@ pub struct Binding<'a> {
     pub spawn: &'a SpawnWork<'a>,
     /// See [`Setup::statistics`].
     pub statistics: &'a Statistics,
+    /// See [`Setup::server`].
+    pub server: &'a Arc<dyn Server>,
 }
 
 impl<'a> Setup<'a> {
@@ -148,6 +152,7 @@ impl<'a> Setup<'a> {
             block_on: binding.block_on,
             spawn: binding.spawn,
             statistics: binding.statistics,
+            server: binding.server,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use module_api::{
-    Call, Context, Function, Matched, Module, Outcome, Param, ParamKind, Parameter, Reply, Routes, SettingKind,
+    Call, Context, Event, Function, Matched, Module, Outcome, Param, ParamKind, Parameter, Reply, Routes, SettingKind,
 };
 
 use crate::tm::RelayFailure;
@@ -34,8 +34,17 @@ pub static MODULE: Module = Module {
         crate::also("send_reply_error", REPLY_ERROR),
         FILTER_ACK,
     ],
+    events: &EVENTS,
     ..Module::EMPTY
 };
+
+static EVENTS: [Event; 2] = [
+    Event {
+        name: "sl:local-response",
+        doc: "When a reply has gone out without a transaction. The message is the request.",
+    },
+    Event { name: "sl:filtered-ack", doc: "When an ACK to such a reply has come. It goes no further." },
+];
 
 const fn setting(name: &'static str, kind: SettingKind, default: &'static str, doc: &'static str) -> Parameter {
     Parameter { name, kind, default, doc }

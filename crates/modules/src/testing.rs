@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use module_api::{
-    Arg, Arrival, Call, Context, Dialect, Function, Host, Level, Matched, Module, NewTransaction, Outcome, RelayError,
-    RelayOptions, Reply, ReplyError, RouteKind, Socket, SocketId, Standing, State, TransactionKey, Value,
+    Arg, Arrival, Call, Context, Dialect, Function, Host, Level, Matched, Module, NewTransaction, OnAnswer, Outcome,
+    OwnAnswer, OwnRequest, RelayError, RelayOptions, Reply, ReplyError, RouteKind, Socket, SocketId, Standing, State,
+    TransactionKey, Value,
 };
 use sip_message::{Limits, Message, Transport};
 
@@ -133,6 +134,13 @@ impl Host for FakeHost {
 
     fn release(&mut self, _: &mut Context) {
         self.done.push("release".into());
+    }
+
+    fn request(&mut self, request: OwnRequest, on_answer: OnAnswer) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let to = request.destination.as_deref().map(|to| format!(" via {}", text(to))).unwrap_or_default();
+        self.done.push(format!("request {} {}{to}", text(&request.method), text(&request.uri)));
+        on_answer(self, OwnAnswer::unsent(200));
     }
 
     fn log(&mut self, level: Level, text: &[u8]) {
@@ -304,6 +312,7 @@ pub(crate) fn make(
     others: &dyn Fn(&str) -> Option<Arc<dyn State>>,
 ) -> Result<Arc<dyn State>, module_api::SetupError> {
     let statistics = module_api::Statistics::default();
+    let server: Arc<dyn module_api::Server> = Arc::new(module_api::NoServer);
     let binding = module_api::Binding {
         others,
         dialect,
@@ -311,6 +320,7 @@ pub(crate) fn make(
         block_on: &|_| panic!("nothing to wait for in this test"),
         spawn: &|_| {},
         statistics: &statistics,
+        server: &server,
     };
     (module.make)(&mut module_api::Setup::new(module, settings, &binding))
 }

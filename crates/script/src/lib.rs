@@ -23,6 +23,6 @@ pub use configuration::{Configuration, LoadedModule};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity, codes};
 pub use load::{LoadOptions, Loaded, load};
 pub use machine::{End, Progress, Run, Stop};
-pub use program::{BoundProgram, Program};
+pub use program::{BoundProgram, EngineRoutes, Program};
 pub use settings::{Alias, CORE_PARAMETERS, CoreKind, CoreParameter, Listen, Settings};
 pub use source::{FileId, Position, Reader, SourceMap, Span};

@@ -214,7 +214,8 @@ pub(crate) enum Argument {
 impl Program {
     /// Ties the program to the states of its modules, given in the order of [`crate::Configuration::modules`].
     pub fn bind(self, states: Vec<Arc<dyn State>>) -> BoundProgram {
-        BoundProgram { program: self, states }
+        let engine_routes = EngineRoutes::of(&self);
+        BoundProgram { program: self, states, engine_routes }
     }
 
     /// The route of a kind with a name; the main blocks have the empty name.
@@ -270,6 +271,44 @@ impl Program {
 pub struct BoundProgram {
     program: Program,
     states: Vec<Arc<dyn State>>,
+    engine_routes: EngineRoutes,
+}
+
+/// Routes that the engine itself runs, looked up once: most scripts have none, and then nothing is
+/// prepared for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EngineRoutes {
+    /// `onsend_route`.
+    pub send: Option<RouteId>,
+    /// `event_route[core:msg-received]`.
+    pub message_received: Option<RouteId>,
+    /// `event_route[core:pre-routing]`.
+    pub pre_routing: Option<RouteId>,
+    /// `event_route[tm:local-request]`.
+    pub local_request: Option<RouteId>,
+    /// `event_route[tm:local-response-sent]`.
+    pub local_response_sent: Option<RouteId>,
+    /// `event_route[sl:local-response]`.
+    pub stateless_response: Option<RouteId>,
+    /// `event_route[sl:filtered-ack]`.
+    pub filtered_ack: Option<RouteId>,
+    /// `event_route[tcp:closed]`.
+    pub connection_closed: Option<RouteId>,
+}
+
+impl EngineRoutes {
+    fn of(program: &Program) -> EngineRoutes {
+        EngineRoutes {
+            send: program.send(),
+            message_received: program.event("core:msg-received"),
+            pre_routing: program.event("core:pre-routing"),
+            local_request: program.event("tm:local-request"),
+            local_response_sent: program.event("tm:local-response-sent"),
+            stateless_response: program.event("sl:local-response"),
+            filtered_ack: program.event("sl:filtered-ack"),
+            connection_closed: program.event("tcp:closed"),
+        }
+    }
 }
 
 impl std::ops::Deref for BoundProgram {
@@ -281,6 +320,11 @@ impl std::ops::Deref for BoundProgram {
 }
 
 impl BoundProgram {
+    /// The routes that the engine runs by itself.
+    pub fn engine_routes(&self) -> &EngineRoutes {
+        &self.engine_routes
+    }
+
     /// The state of module number `module`; the checker made sure that there is one.
     pub(crate) fn state(&self, module: u16) -> &Arc<dyn State> {
         &self.states[usize::from(module)]

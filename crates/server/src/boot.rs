@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use engine::{Alias, Identity, Key, Links, Mailboxes, Shared, Station, ToWorkers, Worker};
-use module_api::{Socket, SocketId, Statistics};
+use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Worker};
+use module_api::{Server, Socket, SocketId, Statistics};
 use net::stream::{StreamSettings, Streams};
 use net::tls::{TlsClient, TlsServer};
 use net::udp::{UdpOptions, UdpSocket};
@@ -38,7 +38,10 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     prepare_data(&data_dir)?;
     let Configuration { dialect, settings, modules, program } = configuration;
     let statistics = Statistics::default();
-    let ground = Ground { dialect, data_dir: &data_dir, runtime: runtime.handle(), statistics: &statistics };
+    let posts = Arc::new(Posts::default());
+    let server: Arc<dyn Server> = Arc::clone(&posts) as _;
+    let ground =
+        Ground { dialect, data_dir: &data_dir, runtime: runtime.handle(), statistics: &statistics, server: &server };
     let started = start_modules::start(&modules, &Started::default(), &ground)?;
     let program = Arc::new(program.bind(started.states()));
 
@@ -64,6 +67,9 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     background::drop_privileges(arguments.user.as_deref(), arguments.group.as_deref())?;
     let own = stations.into_iter().zip(udp);
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;
+    posts.open(shared.key, Mailboxes::clone(&mailboxes));
+    // A full mailbox this early would mean that modules have posted more than it holds.
+    let _ = server.post(b"", Box::new(engine::tell_of_start));
     announce(arguments, &shared, &data_dir)?;
     let mut control = Control {
         arguments,
@@ -73,6 +79,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         data_dir,
         tls_server,
         runtime: runtime.handle().clone(),
+        server,
         started,
         statistics,
     };

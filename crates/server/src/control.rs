@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use engine::{Mail, Mailboxes, Shared};
-use module_api::{Level, Statistics};
+use module_api::{Level, Server, Statistics};
 use net::tls::TlsServer;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +33,8 @@ pub(crate) struct Control<'a> {
     pub(crate) tls_server: Option<Arc<TlsServer>>,
     /// Where modules run their futures.
     pub(crate) runtime: Handle,
+    /// The workers, as modules reach them.
+    pub(crate) server: Arc<dyn Server>,
     /// The modules of the script in use.
     pub(crate) started: Started,
     /// What is counted, also by the modules of a script that is loaded later.
@@ -101,7 +103,13 @@ impl Control<'_> {
     fn try_reload(&mut self) -> Result<()> {
         let configuration = load::load(self.arguments)?;
         let dialect = configuration.dialect;
-        let ground = Ground { dialect, data_dir: &self.data_dir, runtime: &self.runtime, statistics: &self.statistics };
+        let ground = Ground {
+            dialect,
+            data_dir: &self.data_dir,
+            runtime: &self.runtime,
+            statistics: &self.statistics,
+            server: &self.server,
+        };
         let start = || start_modules::start(&configuration.modules, &self.started, &ground);
         // Modules may wait for a database while they start, which this task may not.
         let started = tokio::task::block_in_place(start)?;

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use module_api::{Binding, Dialect, Setting, Setup, State, Statistics};
+use module_api::{Binding, Dialect, Server, Setting, Setup, State, Statistics};
 use script::LoadedModule;
 use tokio::runtime::Handle;
 
@@ -51,6 +51,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) runtime: &'a Handle,
     /// Where they count.
     pub(crate) statistics: &'a Statistics,
+    /// The workers.
+    pub(crate) server: &'a Arc<dyn Server>,
 }
 
 /// Starts `modules`, each with its settings.
@@ -102,6 +104,7 @@ fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result
         block_on: &block_on,
         spawn: &spawn,
         statistics: ground.statistics,
+        server: ground.server,
     };
     let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
     let name = loaded.module.name;
@@ -141,11 +144,13 @@ mod tests {
 
     fn check_kept(after: &[LoadedModule], expected: &[bool]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+        let server: Arc<dyn Server> = Arc::new(module_api::NoServer);
         let ground = Ground {
             dialect: Dialect::Kamailio,
             data_dir: Path::new("/nonexistent"),
             runtime: runtime.handle(),
             statistics: &Statistics::default(),
+            server: &server,
         };
         let first = start(&[loaded(&TABLE, 1), loaded(&READER, 1)], &Started::default(), &ground).expect("it starts");
         let second = start(after, &first, &ground).expect("it starts");

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod branch;
+pub mod dialog;
 pub mod digest;
 pub mod forward;
 pub mod loop_detection;

@@ -1,6 +1,7 @@
 //! What every script can use without `loadmodule`: classic statements and operands.
 
 mod branch;
+mod event;
 mod flag;
 mod forward;
 mod operand;
@@ -61,5 +62,6 @@ pub static MODULE: Module = Module {
         operand::LEN_GT,
     ],
     variables: &operand::ALL,
+    events: &event::ALL,
     ..Module::EMPTY
 };

@@ -1,6 +1,7 @@
 //! Stateful relaying: transactions as scripts see them.
 
 mod contacts;
+mod event;
 mod hooks;
 mod relay;
 mod reply;
@@ -78,6 +79,7 @@ pub static MODULE: Module = Module {
         contacts::NEXT_CONTACTS,
     ],
     variables: &variables::ALL,
+    events: &event::ALL,
     make: settings::make,
     ..Module::EMPTY
 };

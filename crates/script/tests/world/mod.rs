@@ -173,6 +173,9 @@ impl Host for Server {
     }
     fn cancel_branches(&mut self, _: TransactionKey) {}
     fn release(&mut self, _: &mut Context) {}
+    fn request(&mut self, _: module_api::OwnRequest, _: module_api::OnAnswer) {
+        unreachable!("no test sends a request")
+    }
     fn log(&mut self, level: Level, text: &[u8]) {
         let text = String::from_utf8_lossy(text).into_owned();
         // What scripts tell arrives here too, by a level of its own.
