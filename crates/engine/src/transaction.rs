@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{Arrival, Attributes, Context, Hooks, RelayError, RouteKind, Target};
+use module_api::{Arrival, Attributes, Context, Hooks, Records, RelayError, RouteKind, Target};
 use script::BoundProgram;
 use sip_message::{Edits, Message, Transport};
 use sip_proto::resolve::Hop;
@@ -50,6 +50,7 @@ pub(crate) struct Left {
     pub(crate) target: Target,
     pub(crate) flags: u32,
     pub(crate) avps: Attributes,
+    pub(crate) records: Records,
     pub(crate) hooks: Hooks,
     pub(crate) record_route: Option<Bytes>,
     pub(crate) timeouts: (Option<Duration>, Option<Duration>),
@@ -128,6 +129,7 @@ impl Transaction {
         let left = &mut self.left;
         left.flags = context.flags;
         left.avps = std::mem::take(&mut context.avps);
+        left.records = std::mem::take(&mut context.records);
         left.hooks = context.hooks;
         left.timeouts = context.timeouts;
         left.record_route.clone_from(&context.record_route);
@@ -155,6 +157,7 @@ impl Transaction {
         let left = &mut self.left;
         context.flags = left.flags;
         context.avps = std::mem::take(&mut left.avps);
+        context.records = std::mem::take(&mut left.records);
         context.hooks = left.hooks;
         context.timeouts = left.timeouts;
         context.record_route.clone_from(&left.record_route);

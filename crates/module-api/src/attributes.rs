@@ -7,7 +7,7 @@ use crate::Value;
 /// Named stacks of values that follow a transaction.
 ///
 /// A list and not a table: scripts keep a handful of names, and a scan of a few entries beats hashing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Attributes(Vec<(Bytes, Value)>);
 
 impl Attributes {
@@ -54,6 +54,11 @@ impl Attributes {
     /// Removes every value of `name`.
     pub fn remove(&mut self, name: &[u8]) {
         self.0.retain(|(key, _)| key != name);
+    }
+
+    /// Every name with its value, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Value)> {
+        self.0.iter().rev().map(|(name, value)| (name, value))
     }
 
     /// Whether nothing is stored.

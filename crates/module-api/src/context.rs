@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sip_message::{Edits, Message, Transport};
 
-use crate::{Attributes, RouteId, RouteKind};
+use crate::{Attributes, Records, RouteId, RouteKind};
 
 /// How many message flags there are: `setflag(0)` to `setflag(31)`.
 pub const FLAG_COUNT: u32 = 32;
@@ -41,6 +41,8 @@ pub struct Context {
     pub flags: u32,
     /// `$avp`: attribute stacks that follow the transaction.
     pub avps: Attributes,
+    /// `$xavp`, `$xavu`, `$xavi`: structured attributes that follow the transaction.
+    pub records: Records,
     /// `$var`: variables of this run.
     pub vars: Attributes,
     /// Header lines, each with its CRLF, that replies made here shall carry.
@@ -83,6 +85,7 @@ impl Context {
             branches: Vec::new(),
             flags: 0,
             avps: Attributes::default(),
+            records: Records::default(),
             vars: Attributes::default(),
             reply_headers: Vec::new(),
             reply_body: None,
@@ -199,3 +202,7 @@ pub struct TransactionKey {
     /// Tells a slot's users apart.
     pub generation: u32,
 }
+
+/// Noted by `cfg_select()`: which instance of a group of settings this request reads, by group.
+#[derive(Debug, Clone, Default)]
+pub struct SelectedInstances(pub Vec<(Bytes, i64)>);

@@ -15,6 +15,7 @@ mod function;
 mod host;
 mod module;
 mod outcome;
+mod records;
 mod route;
 mod server;
 mod statistic;
@@ -24,7 +25,7 @@ mod variable;
 pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
 pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
-pub use context::{Arrival, Context, FLAG_COUNT, Hooks, SocketId, Target, TransactionKey};
+pub use context::{Arrival, Context, FLAG_COUNT, Hooks, SelectedInstances, SocketId, Target, TransactionKey};
 pub use data::Data;
 pub use function::{Function, Param, ParamKind};
 pub use host::{Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing};
@@ -32,10 +33,11 @@ pub use module::{
     Binding, BlockOn, Event, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
 };
 pub use outcome::{Fault, Outcome, Resume, Wait};
+pub use records::{Content, Record, RecordKind, Records};
 pub use route::{Dialect, RouteId, RouteKind, Routes};
 pub use server::{
     Departure, Job, NoServer, OnAnswer, OwnAnswer, OwnRequest, Server, Tick, bracketed, every, made_up_context,
 };
 pub use statistic::{Counter, Gauge, Reading, Statistic, StatisticKind, Statistics};
 pub use value::Value;
-pub use variable::{Index, KeyRule, Selector, Variable, WriteVariable};
+pub use variable::{Index, KeyRule, Other, Selector, Variable, WriteVariable};

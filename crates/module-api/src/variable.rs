@@ -34,6 +34,20 @@ pub enum KeyRule {
     Optional,
     /// One must follow: `$hdr(Subject)`.
     Required,
+    /// Another variable follows, `$T_req($fu)`, and is read as if that message were at hand. The language
+    /// does this by itself; the variable's own `read` is never called.
+    Of(Other),
+}
+
+/// A message beside the one at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// The request of the transaction.
+    Request,
+    /// The reply that a failure route is about.
+    Reply,
+    /// The INVITE that the CANCEL at hand is for.
+    Invite,
 }
 
 /// Which of a variable's values is meant: `$(name(key)[index])`.

@@ -88,6 +88,7 @@ fn variable_section(variable: &Variable) -> String {
         KeyRule::None => format!("${name}"),
         KeyRule::Optional => format!("${name}, ${name}(key)"),
         KeyRule::Required => format!("${name}(key)"),
+        KeyRule::Of(_) => format!("${name}($variable)"),
     };
     let access = if write.is_some() { "Can be written." } else { "Read-only." };
     format!("\n### `{form}`\n\n{doc}\n\n{access} {}\n{}", allowed(*routes), block(example))

@@ -74,6 +74,17 @@ pub(super) const T_TAG: Variable =
         copied(call.context.message.to_tag())
     });
 
+pub(super) const F_USER_LENGTH: Variable =
+    plain("fUl", "The length of the user in the URI of From.", "if ($fUl > 20) exit;", |call, _| {
+        length(user(call, FROM))
+    });
+pub(super) const T_USER_LENGTH: Variable =
+    plain("tUl", "The length of the user in the URI of To.", "if ($tUl > 20) exit;", |call, _| length(user(call, TO)));
+pub(super) const F_URI_LENGTH: Variable =
+    plain("ful", "The length of the URI of From.", "if ($ful > 200) exit;", |call, _| length(uri(call, FROM)));
+pub(super) const T_URI_LENGTH: Variable =
+    plain("tul", "The length of the URI of To.", "if ($tul > 200) exit;", |call, _| length(uri(call, TO)));
+
 pub(super) const CT: Variable =
     plain("ct", "The value of the first Contact header.", "xlog(\"$ct\\n\");", |call, _| {
         copied(call.context.message.header(HeaderName::Contact).map(|header| header.value))
@@ -100,6 +111,10 @@ const fn side(
     write: Write,
 ) -> Variable {
     Variable { name, key: KeyRule::None, routes: Routes::ANY, doc, example, read, write: Some(write) }
+}
+
+fn length(value: Value) -> Value {
+    Value::Int(value.to_bytes().len() as i64)
 }
 
 fn address(message: &Message, name: HeaderName) -> Option<NameAddr<'_>> {

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use module_api::{Value, Variable};
+use module_api::{Call, Socket, Value, Variable};
+use sip_message::Transport;
 
 use super::{plain, text};
 
@@ -19,9 +20,14 @@ pub(super) const SOURCE_PORT: Variable =
         Value::Int(call.context.arrival.source.port().into())
     });
 pub(super) const SOURCE_URI: Variable =
-    plain("su", "Where the message came from, as a URI.", "$du = $su;", |call, _| {
+    plain("su", "Where the message came from, as a URI; UDP goes without saying.", "$du = $su;", |call, _| {
         let arrival = &call.context.arrival;
-        text(format!("sip:{};transport={}", arrival.source, arrival.transport.uri_param()))
+        uri(arrival.source, arrival.transport, false)
+    });
+pub(super) const SOURCE_URI_WHOLE: Variable =
+    plain("sut", "Where the message came from, as a URI with its transport.", "$du = $sut;", |call, _| {
+        let arrival = &call.context.arrival;
+        uri(arrival.source, arrival.transport, true)
     });
 pub(super) const SOURCE_PLACE: Variable =
     plain("sas", "Where the message came from, as proto:address:port.", "xlog(\"$sas\\n\");", |call, _| {
@@ -37,10 +43,59 @@ pub(super) const RECEIVED_PORT: Variable =
         Value::Int(call.context.arrival.local.port().into())
     });
 pub(super) const RECEIVED_URI: Variable =
-    plain("Ru", "Where the message arrived, as a URI.", "xlog(\"$Ru\\n\");", |call, _| {
+    plain("Ru", "Where the message arrived, as a URI; UDP goes without saying.", "xlog(\"$Ru\\n\");", |call, _| {
         let arrival = &call.context.arrival;
-        text(format!("sip:{};transport={}", arrival.local, arrival.transport.uri_param()))
+        uri(arrival.local, arrival.transport, false)
     });
+pub(super) const RECEIVED_URI_WHOLE: Variable =
+    plain("Rut", "Where the message arrived, as a URI with its transport.", "xlog(\"$Rut\\n\");", |call, _| {
+        let arrival = &call.context.arrival;
+        uri(arrival.local, arrival.transport, true)
+    });
+pub(super) const RECEIVED_PLACE: Variable =
+    plain("Ras", "Where the message arrived, as proto:address:port.", "xlog(\"$Ras\\n\");", |call, _| {
+        let arrival = &call.context.arrival;
+        text(format!("{}:{}", arrival.transport.uri_param(), arrival.local))
+    });
+pub(super) const RECEIVED_NAME: Variable = plain(
+    "Rn",
+    "The name of the socket at which the message arrived; undefined when it has none.",
+    "if ($Rn == \"inside\") exit;",
+    |call, _| socket(call).and_then(|socket| socket.name.clone()).into(),
+);
+pub(super) const ADVERTISED_IP: Variable = plain(
+    "RAi",
+    "The host under which the socket at which the message arrived is advertised.",
+    "xlog(\"$RAi\\n\");",
+    |call, _| text(advertised(call).0),
+);
+pub(super) const ADVERTISED_PORT: Variable = plain(
+    "RAp",
+    "The port under which the socket at which the message arrived is advertised.",
+    "xlog(\"$RAp\\n\");",
+    |call, _| Value::Int(advertised(call).1.into()),
+);
+pub(super) const ADVERTISED_URI: Variable = plain("RAu", "As $Ru, as advertised.", "xlog(\"$RAu\\n\");", |call, _| {
+    let (host, port) = advertised(call);
+    uri_of(&format!("{host}:{port}"), call.context.arrival.transport, false)
+});
+pub(super) const ADVERTISED_URI_WHOLE: Variable =
+    plain("RAut", "As $Rut, as advertised.", "xlog(\"$RAut\\n\");", |call, _| {
+        let (host, port) = advertised(call);
+        uri_of(&format!("{host}:{port}"), call.context.arrival.transport, true)
+    });
+pub(super) const PROTOCOL_NUMBER: Variable = plain(
+    "prid",
+    "The number of the transport over which the message came; see $K.",
+    "if ($prid == $K(TCP)) exit;",
+    |call, _| Value::Int(super::via::number(call.context.arrival.transport)),
+);
+pub(super) const CONNECTION: Variable = plain(
+    "conid",
+    "The number of the connection over which the message came; undefined over UDP.",
+    "xlog(\"$conid\\n\");",
+    |call, _| call.context.arrival.connection.map_or(Value::Null, |id| Value::Int(id as i64)),
+);
 pub(super) const PROTOCOL: Variable = plain(
     "proto",
     "The transport over which the message came, in lower case.",
@@ -68,6 +123,29 @@ pub(super) const MESSAGE_ID: Variable = plain(
     },
 );
 
+fn uri(address: SocketAddr, transport: Transport, names_udp: bool) -> Value {
+    uri_of(&address.to_string(), transport, names_udp)
+}
+
+fn uri_of(place: &str, transport: Transport, names_udp: bool) -> Value {
+    match transport {
+        // RFC 3263 section 4.1: a URI with a port and no transport parameter means UDP.
+        Transport::Udp if !names_udp => text(format!("sip:{place}")),
+        transport => text(format!("sip:{place};transport={}", transport.uri_param())),
+    }
+}
+
+fn socket<'a>(call: &'a Call<'_>) -> Option<&'a Socket> {
+    call.host.sockets().get(usize::from(call.context.arrival.socket.0))
+}
+
+fn advertised(call: &Call<'_>) -> (String, u16) {
+    match socket(call).and_then(|socket| socket.advertised.as_ref()) {
+        Some((host, port)) => (String::from_utf8_lossy(host).into_owned(), *port),
+        None => (bracketed(call.context.arrival.local), call.context.arrival.local.port()),
+    }
+}
+
 fn bracketed(address: SocketAddr) -> String {
     match address.is_ipv6() {
         true => format!("[{}]", address.ip()),
@@ -87,7 +165,13 @@ mod tests {
         let expected = [
             ("si", text("198.51.100.7")),
             ("sp", Value::Int(5070)),
-            ("su", text("sip:198.51.100.7:5070;transport=udp")),
+            ("su", text("sip:198.51.100.7:5070")),
+            ("sut", text("sip:198.51.100.7:5070;transport=udp")),
+            ("Ru", text("sip:192.0.2.1:5060")),
+            ("Ras", text("udp:192.0.2.1:5060")),
+            ("RAut", text("sip:192.0.2.1:5060;transport=udp")),
+            ("Rn", Value::Null),
+            ("prid", Value::Int(1)),
             ("Ri", text("192.0.2.1")),
             ("Rp", Value::Int(5060)),
             ("proto", text("udp")),
@@ -103,6 +187,6 @@ mod tests {
         bench.context.arrival.source = "[2001:db8::7]:5070".parse().unwrap();
         assert_eq!(bench.read(&MODULE, "si", None), text("2001:db8::7"));
         assert_eq!(bench.read(&MODULE, "siz", None), text("[2001:db8::7]"));
-        assert_eq!(bench.read(&MODULE, "su", None), text("sip:[2001:db8::7]:5070;transport=udp"));
+        assert_eq!(bench.read(&MODULE, "su", None), text("sip:[2001:db8::7]:5070"));
     }
 }

@@ -44,11 +44,11 @@ pub(super) const SHARED: Variable = Variable {
     doc: "A variable that all requests share, until the server ends; 0 until it is assigned.",
     example: "$shv(maintenance) = 1;",
     read: |call, selector| {
-        let shared = call.state::<Shared>().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = call.state::<Shared>().values.lock().unwrap_or_else(PoisonError::into_inner);
         shared.get(selector.key()).cloned().unwrap_or(Value::Int(0))
     },
     write: Some(|call, selector, value| {
-        let mut shared = call.state::<Shared>().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = call.state::<Shared>().values.lock().unwrap_or_else(PoisonError::into_inner);
         let name = selector.key.cloned().unwrap_or_default();
         // A name may come from a message, so their number is bounded.
         if shared.len() >= MAX_SHARED && !shared.contains_key(&name) {
@@ -62,6 +62,47 @@ pub(super) const SHARED: Variable = Variable {
     }),
 };
 
+pub(super) const SHARED_INCREMENT: Variable = Variable {
+    name: "shvinc",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "Adds one to a shared variable and gives what it is then, in one step.",
+    example: "$var(calls) = $shvinc(calls);",
+    read: |call, selector| {
+        let mut shared = call.state::<Shared>().values.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.len() >= MAX_SHARED && !shared.contains_key(selector.key()) {
+            return Value::Null;
+        }
+        let value = shared.entry(selector.key.cloned().unwrap_or_default()).or_insert(Value::Int(0));
+        *value = Value::Int(value.to_int().wrapping_add(1));
+        value.clone()
+    },
+    write: None,
+};
+
+/// As `$var`, but undefined until it is assigned.
+pub(super) const UNSET_VAR: Variable = Variable {
+    name: "vn",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "A variable of this run of the script; undefined until it is assigned, and again after $null.",
+    example: "$vn(found) = $null;",
+    read: |call, selector| call.context.vars.first(&unset_name(selector)).cloned().unwrap_or_default(),
+    write: Some(|call, selector, value| {
+        let name = unset_name(selector);
+        match value {
+            Value::Null => call.context.vars.remove(&name),
+            value => call.context.vars.replace(name.into(), value),
+        }
+        Ok(())
+    }),
+};
+
+/// `$vn(x)` is another variable than `$var(x)`: no name in a script holds this octet.
+fn unset_name(selector: &Selector<'_>) -> Vec<u8> {
+    [b"\0", selector.key()].concat()
+}
+
 pub(super) const NULL: Variable =
     plain("null", "Undefined: nothing equals it but what is not defined.", "if ($avp(x) == $null) exit;", |_, _| {
         Value::Null
@@ -69,8 +110,14 @@ pub(super) const NULL: Variable =
 
 const MAX_SHARED: usize = 10_000;
 
-/// Values that all requests share.
-pub(super) struct Shared(Mutex<HashMap<Bytes, Value>>);
+/// Values that all requests share, and what was found out at the start.
+pub(super) struct Shared {
+    values: Mutex<HashMap<Bytes, Value>>,
+    /// The name of this host.
+    pub(super) host_name: String,
+    /// When the server started, in seconds since 1970.
+    pub(super) started: i64,
+}
 
 pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     let mut shared = HashMap::new();
@@ -81,7 +128,10 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         })?;
         shared.insert(name, value);
     }
-    Ok(Arc::new(Shared(Mutex::new(shared))))
+    let started =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    Ok(Arc::new(Shared { values: Mutex::new(shared), host_name, started }))
 }
 
 fn first_value(line: &Bytes) -> Option<(Bytes, Value)> {
@@ -159,6 +209,16 @@ mod tests {
     }
 
     #[test]
+    fn the_other_kind_of_variable_is_undefined_until_it_is_assigned() {
+        let mut bench = Bench::invite();
+        bench.write(&MODULE, "var", Some("x"), text("a"));
+        assert_eq!(bench.read(&MODULE, "vn", Some("x")), Value::Null);
+        bench.write(&MODULE, "vn", Some("x"), text("b"));
+        assert_eq!(bench.read(&MODULE, "vn", Some("x")), text("b"));
+        assert_eq!(bench.read(&MODULE, "var", Some("x")), text("a"));
+    }
+
+    #[test]
     fn an_attribute_is_a_stack() {
         let mut bench = Bench::invite();
         assert_eq!(bench.read(&MODULE, "avp", Some("x")), Value::Null);
@@ -178,6 +238,8 @@ mod tests {
         assert_eq!(bench.read(&MODULE, "shv", Some("b")), text("x"));
         bench.write(&MODULE, "shv", Some("c"), Value::Int(1));
         assert_eq!(bench.read(&MODULE, "shv", Some("c")), Value::Int(1));
+        assert_eq!(bench.read(&MODULE, "shvinc", Some("a")), Value::Int(8));
+        assert_eq!(bench.read(&MODULE, "shv", Some("a")), Value::Int(8));
         assert!(make(&MODULE, &[setting("a")], Dialect::Kamailio, &|_| None).is_err());
     }
 }

@@ -37,6 +37,61 @@ pub(super) const HDR_COUNT: Variable = Variable {
     write: None,
 };
 
+pub(super) const LIST: Variable = Variable {
+    name: "hfl",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "An address in a header that lists addresses, such as Contact, Route or Via: the first, with an index the n-th, \
+          counted over all headers of that name. Of other headers the value, as $hdr has it.",
+    example: "xlog(\"$(hfl(Contact)[1])\\n\");",
+    read: |call, selector| {
+        let message = &call.context.message;
+        let headers = message.headers_with_name(selector.key());
+        let values: Vec<Bytes> = match is_list(selector.key()) {
+            true => headers
+                .flat_map(|header| header.values().map(|value| message.slice(value.span)).collect::<Vec<_>>())
+                .collect(),
+            false => headers.map(|header| message.slice(header.value_span)).collect(),
+        };
+        match selector.index {
+            Index::All if values.is_empty() => Value::Null,
+            Index::All => Value::Str(values.join(&b","[..]).into()),
+            Index::Default => values.into_iter().next().into(),
+            Index::At(n) => nth(values.len(), n).map(|at| values[at].clone()).into(),
+        }
+    },
+    write: None,
+};
+
+pub(super) const LIST_COUNT: Variable = Variable {
+    name: "hflc",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "How many addresses the headers of that name list; of other headers, how many there are.",
+    example: "if ($hflc(Via) > 5) exit;",
+    read: |call, selector| {
+        let headers = call.context.message.headers_with_name(selector.key());
+        Value::Int(match is_list(selector.key()) {
+            true => headers.map(|header| header.values().count()).sum::<usize>() as i64,
+            false => headers.count() as i64,
+        })
+    },
+    write: None,
+};
+
+/// Headers whose values are addresses or hops, taken apart by `$hfl` as Kamailio does.
+fn is_list(name: &[u8]) -> bool {
+    use sip_message::HeaderName;
+    matches!(
+        HeaderName::from_token(name),
+        HeaderName::Via
+            | HeaderName::Contact
+            | HeaderName::Route
+            | HeaderName::RecordRoute
+            | HeaderName::PAssertedIdentity
+    ) || [&b"Diversion"[..], b"P-Preferred-Identity"].iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Index `n` of `len` values; negative counts from the end.
 pub(super) fn nth(len: usize, n: i64) -> Option<usize> {
     let at = if n < 0 { i64::try_from(len).ok()?.checked_add(n)? } else { n };
@@ -56,6 +111,18 @@ mod tests {
         assert_eq!(bench.read(&MODULE, "hdr", Some("X-OWN")), text("a"));
         assert_eq!(bench.read(&MODULE, "hdrc", Some("X-Own")), Value::Int(2));
         assert_eq!(bench.read(&MODULE, "hdr", Some("X-None")), Value::Null);
+    }
+
+    #[test]
+    fn lists_of_addresses_are_taken_apart() {
+        let two =
+            "Contact: <sip:a@h>, \"b, c\" <sip:b@h>\r\nContact: <sip:c@h>\r\nAllow: INVITE, ACK\r\nAllow: BYE\r\n";
+        let mut bench = Bench::new(&INVITE.replace("Contact: <sip:alice@198.51.100.7:5070>\r\n", two));
+        assert_eq!(bench.read(&MODULE, "hfl", Some("Contact")), text("<sip:a@h>"));
+        assert_eq!(bench.read(&MODULE, "hflc", Some("Contact")), Value::Int(3));
+        // As Kamailio 5.6.3: other lists stay whole.
+        assert_eq!(bench.read(&MODULE, "hfl", Some("Allow")), text("INVITE, ACK"));
+        assert_eq!(bench.read(&MODULE, "hflc", Some("Allow")), Value::Int(2));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The message itself: start line, single-valued headers, body.
 
-use module_api::{Value, Variable};
-use sip_message::HeaderName;
+use module_api::{Call, Fault, Selector, Value, Variable};
+use sip_message::{HeaderName, Message};
 
 use super::{copied, plain, text};
 
@@ -59,12 +59,38 @@ pub(super) const LENGTH: Variable =
 pub(super) const TYPE: Variable = plain("mt", "1 for a request, 2 for a reply.", "if ($mt == 1) exit;", |call, _| {
     Value::Int(if call.context.message.is_request() { 1 } else { 2 })
 });
-pub(super) const FLAGS: Variable =
-    plain("mf", "The message flags as a number.", "xlog(\"$mf\\n\");", |call, _| Value::Int(call.context.flags.into()));
-pub(super) const FLAGS_HEX: Variable =
-    plain("mF", "The message flags in hexadecimal.", "xlog(\"$mF\\n\");", |call, _| {
+pub(super) const FLAGS: Variable = Variable {
+    write: Some(set_flags),
+    ..plain("mf", "The message flags as a number.", "xlog(\"$mf\\n\");", |call, _| {
+        Value::Int(call.context.flags.into())
+    })
+};
+pub(super) const FLAGS_HEX: Variable = Variable {
+    write: Some(set_flags),
+    ..plain("mF", "The message flags in hexadecimal.", "xlog(\"$mF\\n\");", |call, _| {
         text(format!("{:08X}", call.context.flags))
+    })
+};
+pub(super) const TYPE_TEXT: Variable =
+    plain("mts", "rq for a request, rp for a reply.", "xlog(\"$mts\\n\");", |call, _| {
+        Value::from_static(if call.context.message.is_request() { "rq" } else { "rp" })
     });
+pub(super) const METHOD_ID: Variable = plain(
+    "rmid",
+    "The number of the method: INVITE 1, CANCEL 2, ACK 4, BYE 8, INFO 16, REGISTER 32, SUBSCRIBE 64, NOTIFY 128, \
+     MESSAGE 256, OPTIONS 512, PRACK 1024, UPDATE 2048, REFER 4096, PUBLISH 8192; others 16384.",
+    "xlog(\"$rmid\\n\");",
+    |call, _| Value::Int(method_id(call.context.message.method_text())),
+);
+pub(super) const PARTS: Variable = Variable {
+    name: "msg",
+    key: module_api::KeyRule::Required,
+    doc: "A part of the message: len its length, buf the whole of it, fline the start line, hdrs the headers, body, \
+          body_size, hpl the length of the headers with the start line.",
+    example: "xlog(\"$msg(len)\\n\");",
+    read: |call, selector| parts(&call.context.message, selector.key()),
+    ..EXPIRES
+};
 pub(super) const EXPIRES: Variable = Variable {
     key: module_api::KeyRule::Required,
     ..plain(
@@ -80,6 +106,47 @@ pub(super) const EXPIRES: Variable = Variable {
         },
     )
 };
+
+fn set_flags(call: &mut Call<'_>, _: &Selector<'_>, value: Value) -> Result<(), Fault> {
+    call.context.flags = value.to_int() as u32;
+    Ok(())
+}
+
+fn method_id(method: &[u8]) -> i64 {
+    const KNOWN: [&[u8]; 14] = [
+        b"INVITE",
+        b"CANCEL",
+        b"ACK",
+        b"BYE",
+        b"INFO",
+        b"REGISTER",
+        b"SUBSCRIBE",
+        b"NOTIFY",
+        b"MESSAGE",
+        b"OPTIONS",
+        b"PRACK",
+        b"UPDATE",
+        b"REFER",
+        b"PUBLISH",
+    ];
+    1 << KNOWN.iter().position(|known| *known == method).unwrap_or(KNOWN.len())
+}
+
+fn parts(message: &Message, name: &[u8]) -> Value {
+    let body = message.body_span();
+    let line = message.start_line();
+    match name {
+        b"len" => Value::Int(message.bytes().len() as i64),
+        b"buf" => copied(Some(message.bytes())),
+        b"fline" => copied(Some(message.text(line).trim_ascii_end())),
+        b"hdrs" => copied(Some(&message.bytes()[line.end as usize..body.start as usize])),
+        b"body" => Value::Str(message.slice(body)),
+        b"body_size" => Value::Int(message.body().len() as i64),
+        b"hpl" => Value::Int(body.start.into()),
+        b"lpl" => Value::Int(line.end.into()),
+        _ => Value::Null,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -101,10 +168,15 @@ mod tests {
             ("rb", Value::Null),
             ("mt", Value::Int(1)),
             ("mF", text("00000000")),
+            ("mts", text("rq")),
+            ("rmid", Value::Int(1)),
         ];
         for (name, value) in expected {
             assert_eq!(bench.read(&MODULE, name, None), value, "{name}");
         }
+        assert_eq!(bench.read(&MODULE, "msg", Some("fline")), text("INVITE sip:bob@example.com SIP/2.0"));
+        bench.write(&MODULE, "mf", None, Value::Int(3));
+        assert_eq!(bench.read(&MODULE, "mF", None), text("00000003"));
     }
 
     #[test]

@@ -98,6 +98,85 @@ pub(super) const OU_PORT: Variable =
         original(call, port)
     });
 
+pub(super) const OU_PROTOCOL: Variable =
+    plain("oP", "The transport of the Request-URI as it came.", "xlog(\"asked over $oP\\n\");", |call, _| {
+        original(call, protocol)
+    });
+pub(super) const OU_USER_LENGTH: Variable =
+    plain("oUl", "The length of the user of the Request-URI as it came.", "if ($oUl > 4) exit;", |call, _| {
+        original(call, |uri| Value::Int(part(uri, |uri| uri.user).to_bytes().len() as i64))
+    });
+pub(super) const RU_SCHEME: Variable =
+    plain("rz", "The scheme of the Request-URI: sip, sips or tel.", "if ($rz == \"sips\") exit;", |call, _| {
+        let uri = &call.context.target.uri;
+        copied(uri.iter().position(|byte| *byte == b':').map(|colon| &uri[..colon]))
+    });
+pub(super) const RU_LENGTH: Variable =
+    plain("rul", "The length of the Request-URI.", "if ($rul > 200) exit;", |call, _| {
+        Value::Int(call.context.target.uri.len() as i64)
+    });
+pub(super) const DESTINATIONS: Variable = plain(
+    "ds",
+    "The added targets as a list of Contact values; undefined when there are none.",
+    "xlog(\"$ds\\n\");",
+    |call, _| {
+        let branches = call.context.branches.iter();
+        let all: Vec<String> = branches.map(|branch| format!("<{}>", String::from_utf8_lossy(&branch.uri))).collect();
+        if all.is_empty() { Value::Null } else { text(format!("Contact: {}", all.join(", "))) }
+    },
+);
+pub(super) const NEXT_HOP: Variable = Variable {
+    name: "nh",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "A part of where the request goes, of $du where that is set, else of $ru: u the URI, U its user, d its host, p \
+          its port, P its transport.",
+    example: "xlog(\"to $nh(d):$nh(p)\\n\");",
+    read: |call, selector| {
+        let uri = call.context.target.destination.as_ref().unwrap_or(&call.context.target.uri);
+        match selector.key() {
+            b"u" => Value::Str(uri.clone()),
+            b"U" => part(uri, |uri| uri.user),
+            b"d" => part(uri, |uri| Some(uri.host_text)),
+            b"p" => match port(uri) {
+                Value::Null => Value::Int(if protocol(uri) == Value::from_static("tls") { 5061 } else { 5060 }),
+                port => port,
+            },
+            b"P" => protocol(uri),
+            _ => Value::Null,
+        }
+    },
+    write: None,
+};
+pub(super) const SOCKET_NAME: Variable = writable(
+    "fsn",
+    "The name of the socket that the request shall leave from; undefined while the server chooses or it has none.",
+    "$fsn = \"inside\";",
+    |call, _| forced(call).and_then(|socket| socket.name.clone()).into(),
+    |call, _, value| {
+        let name = value.to_bytes();
+        let at = call.host.sockets().iter().position(|socket| socket.name.as_ref() == Some(&name));
+        let at = if value.is_null() { None } else { Some(at.ok_or(no_socket())?) };
+        call.context.target.socket = at.and_then(|at| u16::try_from(at).ok()).map(module_api::SocketId);
+        Ok(())
+    },
+);
+pub(super) const SOCKET_PROTOCOL: Variable = plain(
+    "fsp",
+    "The number of the transport of the socket that the request shall leave from; 0 while the server chooses.",
+    "xlog(\"$fsp\\n\");",
+    |call, _| Value::Int(forced(call).map_or(0, |socket| super::via::number(socket.transport))),
+);
+
+fn forced<'a>(call: &'a Call<'_>) -> Option<&'a module_api::Socket> {
+    let id = call.context.target.socket?;
+    call.host.sockets().get(usize::from(id.0))
+}
+
+fn no_socket() -> Fault {
+    Fault { code: -1, cause: "there is no such socket".into() }
+}
+
 pub(super) const SOCKET: Variable = writable(
     "fs",
     "The socket that the request shall leave from, as proto:address:port; undefined while the server chooses.",
@@ -112,7 +191,7 @@ pub(super) const SOCKET: Variable = writable(
             return Ok(());
         }
         let socket = crate::core::socket_named(call, &value.to_bytes());
-        call.context.target.socket = Some(socket.ok_or(Fault { code: -1, cause: "there is no such socket".into() })?);
+        call.context.target.socket = Some(socket.ok_or(no_socket())?);
         Ok(())
     },
 );
@@ -190,6 +269,10 @@ mod tests {
         bench.write(&MODULE, "rU", None, Value::Null);
         assert_eq!(bench.uri(), "sip:h:5080");
         assert_eq!(bench.read(&MODULE, "ou", None), text("sip:bob@example.com"));
+        assert_eq!(bench.read(&MODULE, "nh", Some("d")), text("h"));
+        assert_eq!(bench.read(&MODULE, "nh", Some("p")), Value::Int(5080));
+        assert_eq!(bench.read(&MODULE, "oUl", None), Value::Int(3));
+        assert_eq!(bench.read(&MODULE, "rz", None), text("sip"));
     }
 
     #[test]
@@ -209,5 +292,8 @@ mod tests {
         let mut bench = Bench::invite();
         bench.write(&MODULE, "fs", None, text("tcp:192.0.2.1:5060"));
         assert_eq!(bench.read(&MODULE, "fs", None), text("tcp:192.0.2.1:5060"));
+        bench.write(&MODULE, "fsn", None, text("secure"));
+        assert_eq!(bench.read(&MODULE, "fs", None), text("tls:192.0.2.1:5061"));
+        assert_eq!(bench.read(&MODULE, "fsp", None), Value::Int(3));
     }
 }

@@ -1,9 +1,8 @@
 //! `$Ts`, `$Tf`, `$TV`: clock and chance.
 
-use std::time::Duration;
-
 use module_api::{KeyRule, Routes, Value, Variable};
 
+use super::calendar::{Calendar, date};
 use super::{plain, text};
 
 pub(super) const UNIX: Variable = plain("Ts", "Seconds since 1970.", "xlog(\"$Ts\\n\");", |call, _| {
@@ -37,111 +36,45 @@ pub(super) const UTC: Variable = Variable {
     read: |call, selector| Calendar::of(call.host.unix_time()).part(selector.key()).map_or(Value::Null, Value::Int),
     write: None,
 };
+pub(super) const LOCAL: Variable = Variable {
+    name: "time",
+    doc: "A part of the server's time, which is UTC: sec, min, hour, mday, mon (1 to 12), year, wday (1 for Sunday), yday \
+          (from 1) or isdst (0).",
+    example: "if ($time(hour) < 8) exit;",
+    ..UTC
+};
+pub(super) const UTC_FORMAT: Variable = Variable {
+    name: "utimef",
+    doc: "The time in UTC in a format of strftime().",
+    example: "xlog(\"$utimef(%Y-%m-%d %H:%M:%S)\\n\");",
+    read: |call, selector| {
+        let time = call.host.unix_time();
+        let format = String::from_utf8_lossy(selector.key()).into_owned();
+        text(super::calendar::format(time, &format))
+    },
+    ..UTC
+};
+pub(super) const LOCAL_FORMAT: Variable = Variable {
+    name: "timef",
+    doc: "The server's time, which is UTC, in a format of strftime().",
+    example: "xlog(\"$timef(%Y-%m-%d %H:%M:%S)\\n\");",
+    ..UTC_FORMAT
+};
+pub(super) const STARTED: Variable =
+    plain("Tb", "When the server started, in seconds since 1970.", "xlog(\"$Tb\\n\");", |call, _| {
+        Value::Int(call.state::<super::attribute::Shared>().started)
+    });
 pub(super) const RANDOM: Variable =
     plain("RANDOM", "A number from 0 to 2147483647.", "$var(x) = $RANDOM;", |call, _| {
         Value::Int((call.host.random() >> 33) as i64)
     });
-
-/// A moment in the Gregorian calendar, UTC.
-struct Calendar {
-    year: i64,
-    month: i64,
-    day: i64,
-    day_of_year: i64,
-    weekday: i64,
-    second_of_day: i64,
-}
-
-impl Calendar {
-    fn of(time: Duration) -> Calendar {
-        let seconds = time.as_secs() as i64;
-        let days = seconds / 86_400;
-        // 1970-01-01 was a Thursday.
-        let weekday = (days + 4) % 7;
-        let (mut year, mut rest) = (1970, days);
-        while rest >= days_of(year) {
-            rest -= days_of(year);
-            year += 1;
-        }
-        let day_of_year = rest;
-        let mut month = 0;
-        while rest >= month_length(year, month) {
-            rest -= month_length(year, month);
-            month += 1;
-        }
-        Calendar { year, month: month + 1, day: rest + 1, day_of_year, weekday, second_of_day: seconds % 86_400 }
-    }
-
-    fn part(&self, name: &[u8]) -> Option<i64> {
-        Some(match name {
-            b"sec" => self.second_of_day % 60,
-            b"min" => self.second_of_day / 60 % 60,
-            b"hour" => self.second_of_day / 3600,
-            b"mday" => self.day,
-            b"mon" => self.month,
-            b"year" => self.year,
-            b"wday" => self.weekday + 1,
-            b"yday" => self.day_of_year + 1,
-            _ => return None,
-        })
-    }
-}
-
-fn days_of(year: i64) -> i64 {
-    if is_leap(year) { 366 } else { 365 }
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn month_length(year: i64, month: i64) -> i64 {
-    match month {
-        1 if is_leap(year) => 29,
-        1 => 28,
-        3 | 5 | 8 | 10 => 30,
-        _ => 31,
-    }
-}
-
-const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// As `Wed Nov 15 01:46:40 2023`.
-pub(crate) fn date(time: Duration) -> String {
-    let moment = Calendar::of(time);
-    let (day, month) = (DAYS[moment.weekday as usize], MONTHS[moment.month as usize - 1]);
-    let second = moment.second_of_day;
-    format!(
-        "{day} {month} {:2} {:02}:{:02}:{:02} {}",
-        moment.day,
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        moment.year
-    )
-}
-
-/// As a Date header wants it (RFC 3261 section 20.17).
-pub(crate) fn sip_date(time: Duration) -> String {
-    let moment = Calendar::of(time);
-    let (day, month) = (DAYS[moment.weekday as usize], MONTHS[moment.month as usize - 1]);
-    let second = moment.second_of_day;
-    format!(
-        "{day}, {:02} {month} {} {:02}:{:02}:{:02} GMT",
-        moment.day,
-        moment.year,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
-}
 
 #[cfg(test)]
 mod tests {
     use super::super::MODULE;
     use super::*;
     use crate::testing::{Bench, text};
+    use std::time::Duration;
 
     #[test]
     fn the_clock_is_read_in_several_shapes() {
@@ -151,12 +84,7 @@ mod tests {
         assert_eq!(bench.read(&MODULE, "Tf", None), text("Tue Nov 14 22:13:20 2023"));
         assert_eq!(bench.read(&MODULE, "TV", Some("Sn")), text("1700000000.000042"));
         assert_eq!(bench.read(&MODULE, "utime", Some("hour")), Value::Int(22));
-    }
-
-    #[test]
-    fn leap_days_are_kept() {
-        // `date -u -d @1709164800` and `date -u -d @951782400`.
-        assert_eq!(date(Duration::from_secs(1_709_164_800)), "Thu Feb 29 00:00:00 2024");
-        assert_eq!(sip_date(Duration::from_secs(951_782_400)), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(bench.read(&MODULE, "time", Some("isdst")), Value::Int(0));
+        assert_eq!(bench.read(&MODULE, "utimef", Some("%Y-%m-%dT%H:%M:%SZ")), text("2023-11-14T22:13:20Z"));
     }
 }
