@@ -125,6 +125,12 @@ impl Context {
         self.notes.push((TypeId::of::<T>(), Box::new(note)));
     }
 
+    /// Takes back what a module noted about this request.
+    pub fn take_note<T: Any + Send>(&mut self) -> Option<T> {
+        let at = self.notes.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
+        self.notes.remove(at).1.downcast().ok().map(|note| *note)
+    }
+
     /// Whether flag `n` is set.
     pub fn has_flag(&self, n: u32) -> bool {
         n < FLAG_COUNT && self.flags & (1 << n) != 0

@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod auth_db;
 pub mod core;
+pub mod htable;
 pub mod kex;
 pub mod maxfwd;
 pub mod nathelper;
@@ -25,7 +26,10 @@ pub mod usrloc;
 pub mod xlog;
 
 mod log_level;
+mod named_lock;
 mod rewrite;
+mod rows;
+mod setting;
 #[cfg(test)]
 mod testing;
 
@@ -36,7 +40,7 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 33] = [
+static CATALOG: [&Module; 34] = [
     &core::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
@@ -50,6 +54,7 @@ static CATALOG: [&Module; 33] = [
     &passive::DBTEXT,
     &passive::DEBUGGER,
     &passive::FIFO,
+    &htable::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
     &passive::MI_FIFO,

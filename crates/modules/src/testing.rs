@@ -325,6 +325,18 @@ pub(crate) fn make(
     (module.make)(&mut module_api::Setup::new(module, settings, &binding))
 }
 
+/// The state of `module` with settings.
+pub(crate) fn started(module: &Module, settings: &[(&str, &str)]) -> Arc<dyn State> {
+    try_start(module, settings).unwrap_or_else(|error| panic!("{} does not start: {error}", module.name))
+}
+
+/// As [`started`], or why it cannot start.
+pub(crate) fn try_start(module: &Module, settings: &[(&str, &str)]) -> Result<Arc<dyn State>, module_api::SetupError> {
+    let settings: Vec<module_api::Setting> =
+        settings.iter().map(|(name, value)| module_api::Setting { name: (*name).into(), value: text(value) }).collect();
+    make(module, &settings, Dialect::Kamailio, &|_| None)
+}
+
 /// The state of module registrar over a table in memory.
 pub(crate) fn registrar_state(settings: &[(&str, i64)]) -> Arc<dyn State> {
     let settings: Vec<module_api::Setting> = settings
