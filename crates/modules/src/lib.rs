@@ -6,8 +6,10 @@
 
 pub mod auth;
 pub mod auth_db;
+pub mod cfgutils;
 pub mod core;
 pub mod htable;
+pub mod ipops;
 pub mod kex;
 pub mod maxfwd;
 pub mod nathelper;
@@ -27,6 +29,7 @@ pub mod xlog;
 
 mod log_level;
 mod named_lock;
+mod network;
 mod rewrite;
 mod rows;
 mod setting;
@@ -40,11 +43,12 @@ pub fn catalog() -> &'static [&'static Module] {
     &CATALOG
 }
 
-static CATALOG: [&Module; 34] = [
+static CATALOG: [&Module; 36] = [
     &core::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &passive::CFG_RPC,
+    &cfgutils::MODULE,
     &passive::COREX,
     &passive::CTL,
     &passive::DB_MYSQL,
@@ -55,6 +59,7 @@ static CATALOG: [&Module; 34] = [
     &passive::DEBUGGER,
     &passive::FIFO,
     &htable::MODULE,
+    &ipops::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
     &passive::MI_FIFO,

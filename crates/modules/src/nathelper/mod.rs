@@ -93,10 +93,9 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
         let cause = "must be the name of a URI parameter".into();
         return Err(SetupError::Setting { name: "alias_name", cause });
     }
-    let received = setup.text("received_avp");
-    let received = received.trim_start_matches("$avp(").trim_end_matches(')').trim_start_matches("s:");
+    let received = crate::setting::attribute(&setup.text("received_avp"));
     Ok(Arc::new(Nat {
-        received: (!received.is_empty()).then(|| Bytes::copy_from_slice(received.as_bytes())),
+        received: received.map_err(|cause| SetupError::Setting { name: "received_avp", cause })?,
         alias_name,
         is_wide: setup.int("nat_addr_mode") != 0,
     }))

@@ -1,0 +1,351 @@
+//! Chance, pauses, locks and global flags.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use module_api::{Call, Function, Level, Module, Outcome, Param, ParamKind, Routes, Setup, SetupError, State};
+
+use crate::named_lock::{self, Locks};
+use crate::setting::{ignored, number};
+
+/// Chance, pauses, locks and global flags.
+pub static MODULE: Module = Module {
+    name: "cfgutils",
+    doc: "Chance, pauses, locks, hashes and flags that all requests share.",
+    parameters: &[
+        number("initial_probability", "10", "How often rand_event() is true at first, in percent."),
+        number("initial_gflags", "0", "The global flags at first, as a number whose bits they are."),
+        ignored("hash_file", "Has no effect: no file is hashed."),
+        ignored("lock_set_size", "Has no effect: each name has a lock of its own."),
+    ],
+    functions: &[
+        SLEEP,
+        USLEEP,
+        LOCK,
+        UNLOCK,
+        TRYLOCK,
+        RAND_EVENT,
+        RAND_SET,
+        RAND_RESET,
+        RAND_GET,
+        SET_GFLAG,
+        RESET_GFLAG,
+        IS_GFLAG,
+        CORE_HASH,
+        memory("pkg_status"),
+        memory("shm_status"),
+        memory("pkg_summary"),
+        memory("shm_summary"),
+    ],
+    make,
+    ..Module::EMPTY
+};
+
+const NUMBER: &[Param] = &[Param::required("number", ParamKind::Int)];
+const KEY: &[Param] = &[Param::required("key", ParamKind::Format), Param::optional("more", ParamKind::Format)];
+
+const SLEEP: Function = Function {
+    name: "sleep",
+    params: &[Param::required("seconds", ParamKind::Int)],
+    routes: Routes::ANY,
+    doc: "Pauses this request for so many seconds, and no other.",
+    example: "sleep(1);",
+    run: |call| pause(call, Duration::from_secs),
+};
+
+const USLEEP: Function = Function {
+    name: "usleep",
+    params: &[Param::required("microseconds", ParamKind::Int)],
+    routes: Routes::ANY,
+    doc: "Pauses this request for so many microseconds, and no other.",
+    example: "usleep(50000);",
+    run: |call| pause(call, Duration::from_micros),
+};
+
+const LOCK: Function = Function {
+    name: "lock",
+    params: KEY,
+    routes: Routes::ANY,
+    doc: "Takes the lock of that name; where another request holds it, this one waits. It is released by unlock(), and at \
+          the latest when the request is over.",
+    example: "lock(\"$fU\");",
+    run: |call| {
+        let locks = Arc::clone(&call.state::<Shared>().locks);
+        named_lock::lock(call, locks, &key(call))
+    },
+};
+
+const UNLOCK: Function = Function {
+    name: "unlock",
+    params: KEY,
+    routes: Routes::ANY,
+    doc: "Releases the lock of that name. False when this request does not hold it.",
+    example: "unlock(\"$fU\");",
+    run: |call| {
+        let locks = Arc::clone(&call.state::<Shared>().locks);
+        named_lock::unlock(call, &locks, &key(call))
+    },
+};
+
+const TRYLOCK: Function = Function {
+    name: "trylock",
+    params: KEY,
+    routes: Routes::ANY,
+    doc: "Takes the lock of that name, or is false at once when another request holds it.",
+    example: "if (!trylock(\"$fU\")) exit;",
+    run: |call| {
+        let locks = Arc::clone(&call.state::<Shared>().locks);
+        named_lock::try_lock(call, locks, &key(call))
+    },
+};
+
+const RAND_EVENT: Function = Function {
+    name: "rand_event",
+    params: &[],
+    routes: Routes::ANY,
+    doc: "True by chance, as often as rand_set_prob() or initial_probability says.",
+    example: "if (rand_event()) xlog(\"one in ten\\n\");",
+    run: |call| {
+        let percent = call.state::<Shared>().percent.load(Ordering::Relaxed);
+        let draw = (call.host.random() % 100) as i64;
+        (draw < percent).into()
+    },
+};
+
+const RAND_SET: Function = Function {
+    name: "rand_set_prob",
+    params: &[Param::required("percent", ParamKind::Int)],
+    routes: Routes::ANY,
+    doc: "Says how often rand_event() is true, from 0 to 100 percent, for all requests.",
+    example: "rand_set_prob(5);",
+    run: |call| match call.int(0).filter(|percent| (0..=100).contains(percent)) {
+        Some(percent) => {
+            call.state::<Shared>().percent.store(percent, Ordering::Relaxed);
+            Outcome::TRUE
+        }
+        None => Outcome::fail("rand_set_prob: not from 0 to 100"),
+    },
+};
+
+const RAND_RESET: Function = Function {
+    name: "rand_reset_prob",
+    params: &[],
+    routes: Routes::ANY,
+    doc: "Takes rand_set_prob() back.",
+    example: "rand_reset_prob();",
+    run: |call| {
+        let shared = call.state::<Shared>();
+        shared.percent.store(shared.first_percent, Ordering::Relaxed);
+        Outcome::TRUE
+    },
+};
+
+const RAND_GET: Function = Function {
+    name: "rand_get_prob",
+    params: &[],
+    routes: Routes::ANY,
+    doc: "Returns how often rand_event() is true, in percent.",
+    example: "rand_get_prob();",
+    run: |call| Outcome::Value(call.state::<Shared>().percent.load(Ordering::Relaxed)),
+};
+
+const SET_GFLAG: Function = Function {
+    name: "set_gflag",
+    params: NUMBER,
+    routes: Routes::ANY,
+    doc: "Sets a flag, from 0 to 31, that all requests share.",
+    example: "set_gflag(1);",
+    run: |call| with_flag(call, |flags, bit| flags.fetch_or(bit, Ordering::Relaxed)),
+};
+
+const RESET_GFLAG: Function = Function {
+    name: "reset_gflag",
+    params: NUMBER,
+    routes: Routes::ANY,
+    doc: "Clears a flag that all requests share.",
+    example: "reset_gflag(1);",
+    run: |call| with_flag(call, |flags, bit| flags.fetch_and(!bit, Ordering::Relaxed)),
+};
+
+const IS_GFLAG: Function = Function {
+    name: "is_gflag",
+    params: NUMBER,
+    routes: Routes::ANY,
+    doc: "True when the flag that all requests share is set.",
+    example: "if (is_gflag(1)) send_reply(\"503\", \"Maintenance\");",
+    run: |call| bit(call).is_some_and(|bit| call.state::<Shared>().flags.load(Ordering::Relaxed) & bit != 0).into(),
+};
+
+const CORE_HASH: Function = Function {
+    name: "core_hash",
+    params: &[
+        Param::required("text", ParamKind::Format),
+        Param::required("more", ParamKind::Format),
+        Param::required("size", ParamKind::Int),
+    ],
+    routes: Routes::ANY,
+    doc: "Returns a number from 1 to 2 to the power of size that is always the same for the same texts. It is not the \
+          number that Kamailio gives.",
+    example: "core_hash(\"$ci\", \"\", 3);",
+    run: |call| {
+        let size = call.int(2).and_then(|size| u32::try_from(size).ok()).unwrap_or(0).clamp(1, 30);
+        let hash = fnv(&[&call.text(0), &call.text(1)]);
+        // FNV is weak in its low bits for short texts, so the high ones are folded in.
+        Outcome::Value(i64::from((hash ^ hash >> 32) as u32 & ((1 << size) - 1)) + 1)
+    },
+};
+
+const fn memory(name: &'static str) -> Function {
+    Function {
+        name,
+        params: &[],
+        routes: Routes::ANY,
+        doc: "Writes to the log how much memory the server uses; it has one kind of memory.",
+        example: "shm_status();",
+        run: |call| {
+            let line = match resident() {
+                Some(bytes) => format!("memory in use: {} KiB", bytes / 1024),
+                None => "the system does not say how much memory is in use".to_owned(),
+            };
+            call.host.log(Level::Notice, line.as_bytes());
+            Outcome::TRUE
+        },
+    }
+}
+
+/// What all requests share.
+struct Shared {
+    locks: Arc<Locks>,
+    percent: AtomicI64,
+    first_percent: i64,
+    flags: AtomicU32,
+}
+
+fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
+    let percent = setup.int("initial_probability");
+    if !(0..=100).contains(&percent) {
+        return Err(SetupError::Setting { name: "initial_probability", cause: "must be from 0 to 100".into() });
+    }
+    Ok(Arc::new(Shared {
+        locks: Arc::new(Locks::default()),
+        percent: AtomicI64::new(percent),
+        first_percent: percent,
+        flags: AtomicU32::new(setup.int("initial_gflags") as u32),
+    }))
+}
+
+fn pause(call: &Call<'_>, unit: fn(u64) -> Duration) -> Outcome {
+    match call.int(0).and_then(|time| u64::try_from(time).ok()) {
+        Some(0) => Outcome::TRUE,
+        Some(time) => Outcome::wait(async move { tokio::time::sleep(unit(time)).await }, |_, ()| Outcome::TRUE),
+        None => Outcome::fail("not a time from 0"),
+    }
+}
+
+fn key(call: &Call<'_>) -> Bytes {
+    match call.arg_count() {
+        1 => call.text(0),
+        _ => [&call.text(0)[..], b"\0", &call.text(1)].concat().into(),
+    }
+}
+
+fn bit(call: &Call<'_>) -> Option<u32> {
+    let flag = call.int(0).and_then(|flag| u32::try_from(flag).ok())?;
+    1_u32.checked_shl(flag)
+}
+
+fn with_flag(call: &Call<'_>, act: impl FnOnce(&AtomicU32, u32) -> u32) -> Outcome {
+    match bit(call) {
+        Some(bit) => {
+            act(&call.state::<Shared>().flags, bit);
+            Outcome::TRUE
+        }
+        None => Outcome::fail("not a flag from 0 to 31"),
+    }
+}
+
+/// FNV-1a, which is the same on every machine and in every version.
+fn fnv(texts: &[&[u8]]) -> u64 {
+    let bytes = texts.iter().flat_map(|text| text.iter());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Bytes that the process keeps in memory. Reading it takes no disk: the kernel writes it on the spot.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().split(' ').next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, INVITE, started, try_start};
+
+    fn bench(settings: &[(&str, &str)]) -> Bench {
+        Bench::with_state(INVITE, started(&MODULE, settings))
+    }
+
+    #[test]
+    fn chance_is_between_never_and_always() {
+        let mut bench = bench(&[]);
+        assert_eq!(bench.run(&MODULE, "rand_get_prob", &[]), 10);
+        bench.run(&MODULE, "rand_set_prob", &["100"]);
+        assert_eq!(bench.run(&MODULE, "rand_event", &[]), 1);
+        bench.run(&MODULE, "rand_set_prob", &["0"]);
+        assert_eq!(bench.run(&MODULE, "rand_event", &[]), -1);
+        assert_eq!(bench.run(&MODULE, "rand_set_prob", &["101"]), -1);
+        bench.run(&MODULE, "rand_reset_prob", &[]);
+        assert_eq!(bench.run(&MODULE, "rand_get_prob", &[]), 10);
+        assert!(try_start(&MODULE, &[("initial_probability", "101")]).is_err());
+    }
+
+    #[test]
+    fn global_flags_are_shared() {
+        let mut bench = bench(&[("initial_gflags", "2")]);
+        assert_eq!(bench.run(&MODULE, "is_gflag", &["1"]), 1);
+        bench.run(&MODULE, "set_gflag", &["31"]);
+        bench.run(&MODULE, "reset_gflag", &["1"]);
+        assert_eq!((bench.run(&MODULE, "is_gflag", &["31"]), bench.run(&MODULE, "is_gflag", &["1"])), (1, -1));
+        assert_eq!(bench.run(&MODULE, "set_gflag", &["32"]), -1);
+    }
+
+    #[test]
+    fn locks_are_held_by_name() {
+        let mut bench = bench(&[]);
+        assert_eq!(bench.run(&MODULE, "lock", &["a"]), 1);
+        assert_eq!(bench.run(&MODULE, "trylock", &["a", "b"]), 1);
+        assert_eq!(bench.run(&MODULE, "unlock", &["a"]), 1);
+        assert_eq!(bench.run(&MODULE, "unlock", &["a"]), -1);
+    }
+
+    #[test]
+    fn a_hash_is_stable_and_in_its_range() {
+        let mut bench = bench(&[]);
+        let codes: Vec<i64> =
+            (0..200).map(|n| bench.run(&MODULE, "core_hash", &[&format!("call-{n}"), "", "3"])).collect();
+        assert!((1..=8).all(|bucket| codes.contains(&bucket)) && codes.iter().all(|code| (1..=8).contains(code)));
+        assert_eq!(bench.run(&MODULE, "core_hash", &["call-7", "", "3"]), codes[7]);
+        // The published test vector of FNV-1a, 64 bits.
+        assert_eq!(fnv(&[b"foo", b"bar"]), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn a_pause_is_a_wait_of_this_request() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut bench = bench(&[]);
+        assert_eq!(bench.run_waiting(&MODULE, "usleep", &["1"], &runtime), 1);
+        assert_eq!(bench.run(&MODULE, "sleep", &["0"]), 1);
+        assert_eq!(bench.run(&MODULE, "sleep", &["-1"]), -1);
+    }
+
+    #[test]
+    fn memory_in_use_is_logged() {
+        let mut bench = bench(&[]);
+        bench.run(&MODULE, "shm_status", &[]);
+        assert!(bench.host.logged[0].1.starts_with("memory in use: "), "{:?}", bench.host.logged);
+    }
+}
