@@ -38,6 +38,7 @@ pub static MODULE: Module = Module {
         },
     ],
     make: settings::make,
+    ..Module::EMPTY
 };
 
 /// The state of module htable.
