@@ -190,6 +190,19 @@ impl Streams {
         }
     }
 
+    /// Connections that are open or being opened, `most` at most, in no order.
+    #[must_use]
+    pub fn list(&self, most: usize) -> Vec<(ConnectionId, Protocol, SocketAddr)> {
+        let table = self.inner.table();
+        table.entries().take(most).map(|(id, entry)| (id, entry.protocol, entry.peer)).collect()
+    }
+
+    /// How many connections there may be.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.inner.settings.max_connections
+    }
+
     /// Enters a connection that is to be opened into the table, so that the next message for the
     /// same peer finds it.
     fn prepare_dial(&self, table: &mut Table, to: &Destination<'_>) -> Result<Dial, Refused> {

@@ -124,6 +124,11 @@ impl Table {
         self.entries.values().map(|entry| &entry.queue)
     }
 
+    /// Connections in no order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (ConnectionId, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
     fn index(&mut self, id: ConnectionId, address: SocketAddr, protocol: Protocol) {
         self.by_peer.entry((address, protocol)).or_default().push(id);
     }

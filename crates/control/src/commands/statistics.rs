@@ -1,0 +1,163 @@
+//! `stats.*` and `cnt.*`: what the server has counted.
+
+use std::borrow::Cow;
+
+use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam, Data, Reading};
+
+use super::server;
+
+const WHICH: CommandParam = CommandParam::optional(
+    "which",
+    ArgumentKind::Rest,
+    "`all` (the default), a group as `core:`, or names as `rcv_requests` or `core:rcv_requests`.",
+);
+
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        name: "stats.get_statistics",
+        aliases: &["get_statistics"],
+        params: &[WHICH],
+        doc: "Shows statistics, as lines.",
+        result: "a line `group:name = value` for each.",
+        example: "stats.get_statistics core:",
+        run: |call| Answer::Now(chosen(call).map(|found| found.iter().map(line).collect())),
+    },
+    Command {
+        name: "stats.fetch",
+        params: &[WHICH],
+        doc: "Shows statistics by name, values as text.",
+        result: "a struct of `group.name` and value.",
+        example: "stats.fetch all",
+        run: |call| Answer::Now(chosen(call).map(|found| by_name(&found, |value| value.to_string().into()))),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "stats.fetchn",
+        params: &[WHICH],
+        doc: "Shows statistics by name, values as numbers.",
+        result: "a struct of `group.name` and value.",
+        example: "stats.fetchn core:",
+        run: |call| Answer::Now(chosen(call).map(|found| by_name(&found, Data::Int))),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "stats.reset_statistics",
+        aliases: &["reset_statistics"],
+        params: &[WHICH],
+        doc: "Sets counters to zero. What shows a state, such as the number of users, stays.",
+        result: "a line for each that was reset.",
+        example: "stats.reset_statistics core:",
+        run: |call| {
+            Answer::Now(chosen(call).map(|found| found.iter().filter(|reading| reading.reset()).map(line).collect()))
+        },
+    },
+    Command {
+        name: "stats.clear_statistics",
+        aliases: &["clear_statistics"],
+        params: &[WHICH],
+        doc: "Shows statistics and sets counters to zero.",
+        result: "a line `group:name = value` for each, with the value from before.",
+        example: "stats.clear_statistics core:",
+        run: |call| {
+            let clear = |reading: &Reading| {
+                let shown = line(reading);
+                reading.reset();
+                shown
+            };
+            Answer::Now(chosen(call).map(|found| found.iter().map(clear).collect()))
+        },
+    },
+    Command {
+        name: "cnt.grps_list",
+        doc: "Lists the groups of statistics.",
+        result: "a list of names.",
+        example: "cnt.grps_list",
+        run: |call| {
+            let mut groups: Vec<_> = server(call).statistics().all().into_iter().map(|one| one.group).collect();
+            groups.dedup();
+            groups.into_iter().map(Cow::into_owned).collect::<Data>().into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cnt.var_list",
+        params: &[CommandParam::required("group", ArgumentKind::Str, "The group.")],
+        doc: "Lists the statistics of a group.",
+        result: "a list of names.",
+        example: "cnt.var_list core",
+        run: |call| {
+            let group = call.text(0).unwrap_or_default();
+            let all = server(call).statistics().all().into_iter().filter(|one| one.group == group);
+            all.map(|one| one.name.into_owned()).collect::<Data>().into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cnt.get",
+        aliases: &["cnt.get_raw"],
+        params: &[
+            CommandParam::required("group", ArgumentKind::Str, "The group."),
+            CommandParam::required("name", ArgumentKind::Str, "The name within the group."),
+        ],
+        doc: "Shows one statistic.",
+        result: "its value.",
+        example: "cnt.get core rcv_requests",
+        run: |call| {
+            let (group, name) = (call.text(0).unwrap_or_default(), call.text(1).unwrap_or_default());
+            let found = server(call).statistics().find(&format!("{group}:{name}"));
+            match found.and_then(|reading| reading.value()) {
+                Some(value) => value.into(),
+                None => Answer::Now(Err(absent(&format!("{group}:{name}")))),
+            }
+        },
+    },
+    Command {
+        name: "cnt.grp_get_all",
+        params: &[CommandParam::required("group", ArgumentKind::Str, "The group.")],
+        doc: "Shows the statistics of a group.",
+        result: "a struct of name and value.",
+        example: "cnt.grp_get_all core",
+        run: |call| {
+            let group = call.text(0).unwrap_or_default();
+            let all = server(call).statistics().all().into_iter().filter(|one| one.group == group);
+            Data::Struct(all.map(|one| (one.name.clone(), one.value().unwrap_or(0).into())).collect()).into()
+        },
+        ..Command::EMPTY
+    },
+];
+
+fn chosen(call: &CommandCall<'_>) -> Result<Vec<Reading>, CommandError> {
+    let statistics = server(call).statistics();
+    if call.args.is_empty() {
+        return Ok(statistics.all());
+    }
+    let mut found = Vec::new();
+    for which in call.args.iter().map(Data::to_text) {
+        if which == "all" {
+            found.extend(statistics.all());
+        } else if let Some(group) = which.strip_suffix([':', '.']) {
+            let before = found.len();
+            found.extend(statistics.all().into_iter().filter(|reading| reading.group == group));
+            if found.len() == before {
+                return Err(absent(&which));
+            }
+        } else {
+            found.push(statistics.find(&which).ok_or_else(|| absent(&which))?);
+        }
+    }
+    Ok(found)
+}
+
+fn absent(which: &str) -> CommandError {
+    CommandError::new(404, format!("there is no statistic `{which}`; `stats.get_statistics all` shows them"))
+}
+
+fn line(reading: &Reading) -> String {
+    format!("{}:{} = {}", reading.group, reading.name, reading.value().unwrap_or(0))
+}
+
+fn by_name(found: &[Reading], show: fn(i64) -> Data) -> Data {
+    let field =
+        |reading: &Reading| (format!("{}.{}", reading.group, reading.name).into(), show(reading.value().unwrap_or(0)));
+    Data::Struct(found.iter().map(field).collect())
+}

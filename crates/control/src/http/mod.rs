@@ -1,0 +1,237 @@
+//! The HTTP side: JSON-RPC, a path for each command, metrics and health.
+
+mod metrics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, ORIGIN, WWW_AUTHENTICATE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use module_api::{CommandError, Data, Level};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::commands::Server;
+use crate::ground::{FrontEnd, Ground};
+use crate::json::{Json, to_text};
+use crate::json_rpc;
+use crate::openapi;
+use crate::path::OpenError;
+
+pub use metrics::text as metrics_text;
+
+/// How the HTTP side listens and whom it lets in.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What callers from other machines must show; none: nobody but this machine may listen to it.
+    pub token: Option<String>,
+}
+
+/// Serves HTTP. Returns the address with the port that the kernel chose where 0 was asked for.
+///
+/// # Errors
+/// When the address cannot be listened at, or others could reach it and no token keeps them out.
+pub fn open(
+    ground: &Ground,
+    server: Arc<dyn Server>,
+    settings: &HttpSettings,
+) -> Result<(FrontEnd, SocketAddr), OpenError> {
+    let refuse = |cause: &dyn std::fmt::Display| OpenError::new(settings.address, cause);
+    if !settings.address.ip().is_loopback() && settings.token.is_none() {
+        return Err(refuse(&"others could control the server; give a token or listen on 127.0.0.1 or [::1]"));
+    }
+    let _inside = ground.runtime.enter();
+    let bind = || {
+        let listener = std::net::TcpListener::bind(settings.address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let listener = bind().map_err(|error| refuse(&error))?;
+    let address = listener.local_addr().map_err(|error| refuse(&error))?;
+    let site = Arc::new(Site { ground: ground.clone(), server, token: settings.token.clone() });
+    Ok((FrontEnd::start(ground, None, accept(site, listener)), address))
+}
+
+/// What is served.
+struct Site {
+    ground: Ground,
+    server: Arc<dyn Server>,
+    token: Option<String>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+async fn accept(site: Arc<Site>, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(site.ground.limits.clients));
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            // No file left to open. The clients that have one give it back.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 17\r\n\r\n\
+                        too many clients\n";
+            // What a fresh socket's buffer does not take, the client does not get.
+            let _ = stream.try_write(text.as_bytes());
+            continue;
+        };
+        let site = Arc::clone(&site);
+        tokio::spawn(async move {
+            serve(site, stream, peer).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(site: Arc<Site>, stream: TcpStream, peer: SocketAddr) {
+    let patience = site.ground.limits.patience;
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, std::convert::Infallible>(site.answer(request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Counts between two requests too, so that an idle client gives its place back.
+        .header_read_timeout(patience)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks the protocol or is gone has got what it can get.
+    let _ = connection.await;
+}
+
+impl Site {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let path = request.uri().path().to_owned();
+        // Health says nothing that a stranger may not know.
+        match (request.method(), &*path) {
+            (&Method::GET, "/healthz") => return plain(StatusCode::OK, "ok\n"),
+            (&Method::GET, "/readyz") if self.server.is_ready() => return plain(StatusCode::OK, "ready\n"),
+            (&Method::GET, "/readyz") => return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            _ => {}
+        }
+        if let Some(refusal) = self.refuse(request.headers(), peer) {
+            return refusal;
+        }
+        let command = path.strip_prefix("/commands/").map(str::to_owned);
+        match (request.method().clone(), &*path) {
+            (Method::GET, "/metrics") => {
+                let mut response = plain(StatusCode::OK, metrics::text(&self.server.statistics().all()));
+                let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            (Method::GET, "/openapi.json") => {
+                let all = self.ground.commands.all();
+                json_response(StatusCode::OK, to_text(&openapi::document(&all, &self.server.version()), true))
+            }
+            (Method::POST, "/RPC" | "/rpc") => match self.body(request).await {
+                Ok(document) => match json_rpc::answer(&self.ground.commands, &document, false).await {
+                    Some(answer) => json_response(StatusCode::OK, answer),
+                    None => plain(StatusCode::NO_CONTENT, ""),
+                },
+                Err(refusal) => *refusal,
+            },
+            (Method::POST, _) if command.is_some() => match self.body(request).await {
+                Ok(arguments) => self.call(&command.unwrap_or_default(), &arguments).await,
+                Err(refusal) => *refusal,
+            },
+            (_, "/metrics" | "/openapi.json" | "/healthz" | "/readyz") => {
+                problem(StatusCode::METHOD_NOT_ALLOWED, "this page is read with GET")
+            }
+            (_, "/RPC" | "/rpc") => problem(StatusCode::METHOD_NOT_ALLOWED, "commands are sent with POST"),
+            _ => problem(
+                StatusCode::NOT_FOUND,
+                "there are /RPC, /commands/NAME, /metrics, /healthz, /readyz, /openapi.json",
+            ),
+        }
+    }
+
+    /// This machine needs no token where none is set; a page in a browser on this machine is a stranger.
+    fn refuse(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<Answer> {
+        if let Some(token) = &self.token {
+            let shown = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+            let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+            if bool::from(shown.ct_eq(token.as_bytes())) {
+                return None;
+            }
+            (self.ground.log)(Level::Info, &format!("HTTP: {peer} showed no valid token"));
+            let mut refusal = problem(StatusCode::UNAUTHORIZED, "send the header `Authorization: Bearer TOKEN`");
+            refusal.headers_mut().insert(WWW_AUTHENTICATE, hyper::header::HeaderValue::from_static("Bearer"));
+            return Some(refusal);
+        }
+        if headers.contains_key(ORIGIN) {
+            return Some(problem(StatusCode::FORBIDDEN, "pages of other sites may not control the server"));
+        }
+        None
+    }
+
+    async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Box<Answer>> {
+        // A form or a script of another site can send text without asking, but not JSON.
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+            let text = "send the header `Content-Type: application/json`";
+            return Err(Box::new(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
+        }
+        let limits = self.ground.limits;
+        let whole = Limited::new(request.into_body(), limits.request).collect();
+        match timeout(limits.patience, whole).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                let text = format!("a request holds {} bytes at most", limits.request);
+                Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, &text)))
+            }
+            Ok(Err(_)) => Err(Box::new(problem(StatusCode::BAD_REQUEST, "the request broke off"))),
+            Err(_) => Err(Box::new(problem(StatusCode::REQUEST_TIMEOUT, "the request did not end in time"))),
+        }
+    }
+
+    /// One command, its arguments an object or a list.
+    async fn call(&self, name: &str, arguments: &[u8]) -> Answer {
+        let result = match json_rpc::body_arguments(&self.ground.commands, name, arguments) {
+            Ok(args) => self.ground.commands.call(name, args).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(data) => json_response(StatusCode::OK, data_text(&data)),
+            Err(CommandError { code, reason }) => {
+                problem(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &reason)
+            }
+        }
+    }
+}
+
+fn data_text(data: &Data) -> Vec<u8> {
+    to_text(&Json(data), false)
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    respond(status, "text/plain; charset=utf-8", text.into())
+}
+
+fn json_response(status: StatusCode, text: Vec<u8>) -> Answer {
+    respond(status, "application/json", text.into())
+}
+
+fn problem(status: StatusCode, message: &str) -> Answer {
+    let value: Value = json!({"code": status.as_u16(), "message": message});
+    json_response(status, to_text(&value, false))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response
+}

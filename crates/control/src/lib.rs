@@ -1,0 +1,44 @@
+//! How operators and programs talk to the running server: FIFO, JSON-RPC, binrpc, HTTP.
+//!
+//! [`Commands`] holds the table of commands and calls them; each front end reads requests in its own form, calls,
+//! and renders the result. Everything here runs on tokio beside the workers. Each front end bounds the size of a
+//! request, the number of clients and the time that one may take, so that no client can hold up SIP or fill memory.
+#![forbid(unsafe_code)]
+
+pub mod binrpc;
+mod commands;
+mod dispatch;
+pub mod fifo;
+mod ground;
+pub mod http;
+pub mod json;
+pub mod json_fifo;
+pub mod json_rpc;
+pub mod openapi;
+mod path;
+mod reply_pipe;
+pub mod socket;
+
+pub use commands::{
+    Connection, Connections, Server, ServerError, SettingValue, StoppedBy, core_commands, server_commands,
+};
+pub use dispatch::{Commands, Owner};
+pub use ground::{FrontEnd, Ground, Say};
+pub use path::{Access, OpenError};
+
+/// Bounds that all front ends keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest request, in bytes.
+    pub request: usize,
+    /// Clients that one front end serves at once.
+    pub clients: usize,
+    /// How long a client may take for one request, and for taking its answer.
+    pub patience: std::time::Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { request: 64 * 1024, clients: 64, patience: std::time::Duration::from_secs(5) }
+    }
+}

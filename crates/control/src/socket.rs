@@ -1,0 +1,110 @@
+//! JSON-RPC over Unix sockets: documents one after the other on a stream, or one in a datagram.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use module_api::Level;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixDatagram, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::ground::{FrontEnd, Ground};
+use crate::json_rpc::{self, Documents, Taken};
+use crate::path::{self, Access, OpenError};
+
+/// Serves a stream socket: `serctl` and programs that ask more than once use it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn open_stream(ground: &Ground, path: &Path, access: &Access) -> Result<FrontEnd, OpenError> {
+    let _inside = ground.runtime.enter();
+    let (listener, file) = path::make_socket(path, access, |path| UnixListener::bind(path))?;
+    Ok(FrontEnd::start(ground, Some(file), accept(ground.clone(), listener)))
+}
+
+async fn accept(ground: Ground, listener: UnixListener) {
+    let places = Arc::new(Semaphore::new(ground.limits.clients));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // No file left to open. The clients that have one give it back.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let text = format!("too many clients (at most {}); try again", ground.limits.clients);
+            // What a fresh socket's buffer does not take, the client does not get.
+            let _ = stream.try_write(&[&json_rpc::refusal(503, &text)[..], b"\n"].concat());
+            continue;
+        };
+        let ground = ground.clone();
+        tokio::spawn(async move {
+            serve(&ground, stream).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(ground: &Ground, mut stream: UnixStream) {
+    let patience = ground.limits.patience;
+    let mut documents = Documents::new(ground.limits.request);
+    let mut chunk = vec![0; 4096];
+    loop {
+        let (answer, is_last) = match documents.take() {
+            Taken::Document(document) => (json_rpc::answer_value(&ground.commands, &document, false).await, false),
+            Taken::Wrong(what) => (Some(json_rpc::refusal(-32700, &what)), true),
+            Taken::More => match timeout(patience, stream.read(&mut chunk)).await {
+                Ok(Ok(length)) if length > 0 => {
+                    documents.push(&chunk[..length]);
+                    continue;
+                }
+                // A client that waits between requests loses its connection and opens another.
+                Err(_) if !documents.is_empty() => {
+                    (Some(json_rpc::refusal(408, "the request did not end in time")), true)
+                }
+                _ => return,
+            },
+        };
+        let Some(mut answer) = answer else { continue };
+        answer.push(b'\n');
+        if !matches!(timeout(patience, stream.write_all(&answer)).await, Ok(Ok(()))) || is_last {
+            return;
+        }
+    }
+}
+
+/// Serves a datagram socket, as Kamailio's jsonrpcs has it: the reply goes to the address that the client has bound.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn open_datagram(ground: &Ground, path: &Path, access: &Access, is_pretty: bool) -> Result<FrontEnd, OpenError> {
+    let _inside = ground.runtime.enter();
+    let (socket, file) = path::make_socket(path, access, |path| UnixDatagram::bind(path))?;
+    Ok(FrontEnd::start(ground, Some(file), serve_datagrams(ground.clone(), Arc::new(socket), is_pretty)))
+}
+
+async fn serve_datagrams(ground: Ground, socket: Arc<UnixDatagram>, is_pretty: bool) {
+    let places = Arc::new(Semaphore::new(ground.limits.clients));
+    let mut buffer = vec![0; ground.limits.request + 1];
+    loop {
+        // The socket's buffer holds what comes meanwhile; its writers wait when that is full.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            return (ground.log)(Level::Error, "the JSON-RPC datagram socket is gone; no more commands from it");
+        };
+        let (ground, socket, document) = (ground.clone(), Arc::clone(&socket), buffer[..length].to_vec());
+        tokio::spawn(async move {
+            let answer = if document.len() > ground.limits.request {
+                let text = format!("a request of more than {} bytes", ground.limits.request);
+                Some(json_rpc::refusal(-32600, &text))
+            } else {
+                json_rpc::answer(&ground.commands, &document, is_pretty).await
+            };
+            if let (Some(answer), Some(path)) = (answer, from.as_pathname()) {
+                // A client that is gone, or does not read, loses its answer and nothing else.
+                let _ = timeout(ground.limits.patience, socket.send_to(&answer, path)).await;
+            }
+            drop(place);
+        });
+    }
+}
