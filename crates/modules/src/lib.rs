@@ -8,6 +8,7 @@ pub mod auth;
 pub mod auth_db;
 pub mod cfgutils;
 pub mod core;
+pub mod doors;
 pub mod htable;
 pub mod ipops;
 pub mod kex;
@@ -40,29 +41,31 @@ use module_api::{Function, Module};
 
 /// Every module that exists, in alphabetical order except for `core`, which is always loaded first.
 pub fn catalog() -> &'static [&'static Module] {
-    &CATALOG
+    CATALOG
 }
 
-static CATALOG: [&Module; 36] = [
+// A slice, so that modules added at the same time do not quarrel about a number.
+static CATALOG: &[&Module] = &[
     &core::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &passive::CFG_RPC,
     &cfgutils::MODULE,
     &passive::COREX,
-    &passive::CTL,
+    &doors::CTL,
     &passive::DB_MYSQL,
     &passive::DB_POSTGRES,
     &passive::DB_SQLITE,
     &passive::DB_TEXT,
     &passive::DBTEXT,
     &passive::DEBUGGER,
-    &passive::FIFO,
+    &doors::FIFO,
     &htable::MODULE,
     &ipops::MODULE,
+    &doors::JSONRPCS,
     &kex::MODULE,
     &maxfwd::MODULE,
-    &passive::MI_FIFO,
+    &doors::MI_FIFO,
     &passive::MI_RPC,
     &passive::MYSQL,
     &nathelper::MODULE,

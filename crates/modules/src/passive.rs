@@ -17,36 +17,8 @@ macro_rules! passive {
     };
 }
 
-passive!(
-    CTL,
-    "ctl",
-    "Has no effect: the server is controlled through its own socket.",
-    [
-        "binrpc",
-        "fifo",
-        "mode",
-        "user",
-        "group",
-        "autoconversion",
-        "binrpc_max_body_size",
-        "binrpc_struct_max_body_size",
-        "binrpc_buffer_size"
-    ]
-);
-passive!(CFG_RPC, "cfg_rpc", "Has no effect: settings are read with the server's own control program.", []);
-passive!(
-    MI_FIFO,
-    "mi_fifo",
-    "Has no effect: the server is controlled through its own socket.",
-    ["fifo_name", "fifo_mode", "fifo_group", "fifo_user", "reply_dir", "reply_indent"]
-);
+passive!(CFG_RPC, "cfg_rpc", "Has no effect: the commands `cfg.*` are always there.", []);
 passive!(MI_RPC, "mi_rpc", "Has no effect: the server is controlled through its own socket.", ["rpc_url"]);
-passive!(
-    FIFO,
-    "fifo",
-    "Has no effect: the server is controlled through its own socket.",
-    ["fifo_file", "fifo_mode", "fifo_name"]
-);
 passive!(
     DEBUGGER,
     "debugger",

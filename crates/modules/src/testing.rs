@@ -299,6 +299,50 @@ impl Bench {
     }
 }
 
+/// Calls commands of a module as an operator would.
+pub(crate) struct CommandBench {
+    state: Arc<dyn State>,
+    sockets: Vec<Socket>,
+    now: Instant,
+    /// Wall-clock time of each call.
+    pub(crate) unix_time: Duration,
+}
+
+impl CommandBench {
+    /// A bench for a module whose state is `state`.
+    pub(crate) fn new(state: Arc<dyn State>) -> CommandBench {
+        let host = FakeHost::default();
+        CommandBench { state, now: host.now(), unix_time: host.unix_time, sockets: host.sockets }
+    }
+
+    /// Calls one of `commands` with a line as typed behind `serctl`.
+    pub(crate) fn run(
+        &self,
+        commands: &'static [module_api::Command],
+        line: &str,
+    ) -> Result<module_api::Data, module_api::CommandError> {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap_or_default();
+        let command = commands.iter().find(|command| command.is_called(name)).unwrap_or_else(|| panic!("no {name}"));
+        let args = command.accept(words.map(module_api::Data::from).collect())?;
+        let (state, sockets) = (&self.state, &self.sockets);
+        let call = module_api::CommandCall { now: self.now, unix_time: self.unix_time, sockets, args: &args, state };
+        match (command.run)(&call) {
+            module_api::Answer::Now(result) => result,
+            module_api::Answer::Later(work) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime starts").block_on(work)
+            }
+        }
+    }
+
+    /// The state of the module.
+    pub(crate) fn state<T: State>(&self) -> Arc<T> {
+        let state: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(&self.state) as _;
+        state.downcast().expect("a test knows the type of the state")
+    }
+}
+
 /// A string value.
 pub(crate) fn text(text: &str) -> Value {
     Value::Str(Bytes::copy_from_slice(text.as_bytes()))

@@ -1,5 +1,6 @@
 //! Command line of `ser`: its own options and those of SER and Kamailio.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Parser};
@@ -63,6 +64,22 @@ pub(crate) struct Arguments {
     /// Connect over TLS without checking the peer's certificate
     #[arg(long)]
     pub(crate) tls_no_verify: bool,
+
+    /// Where serctl and programs reach the server: a path, or `off` [default: control.sock in the data directory]
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) control: Option<String>,
+
+    /// Serve JSON-RPC, metrics and health over HTTP here: ADDRESS:PORT; off unless given
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Option<SocketAddr>,
+
+    /// File with the token that HTTP callers must show; needed unless --http is on this machine's own address
+    #[arg(long, value_name = "FILE", requires = "http")]
+    pub(crate) http_token_file: Option<PathBuf>,
+
+    /// Print the description of the HTTP interface (OpenAPI) and stop
+    #[arg(long)]
+    pub(crate) print_openapi: bool,
 
     /// Go to the background (as `ser` it stays in the foreground unless told)
     #[arg(long)]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ::control::Commands;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Worker};
@@ -21,8 +22,9 @@ use tokio::runtime::{Handle, Runtime};
 use crate::arguments::Arguments;
 use crate::control::Control;
 use crate::logging::{self, Destination, Logger};
+use crate::running::{Parts, Running};
 use crate::start_modules::{self, Ground, Started};
-use crate::{background, data, greeting, listen, names, spawn, tls};
+use crate::{background, data, front_ends, greeting, listen, names, spawn, tls};
 
 /// How many messages and results may wait for one worker.
 const MAILBOX: usize = 65_536;
@@ -64,6 +66,19 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
     listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
 
+    let (running, orders) = Running::new(Parts {
+        settings: &settings,
+        dialect,
+        shared: Arc::clone(&shared),
+        streams: Arc::clone(&streams),
+        statistics: statistics.clone(),
+        log: Arc::clone(&log),
+    });
+    let commands = Commands::new(running.owners(&started), shared.identity.sockets.clone());
+    // Before privileges are dropped: the directory of the sockets may belong to root.
+    let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir };
+    let front_ends = front_ends::open(&doors, &running, &commands, runtime.handle())?;
+
     background::drop_privileges(arguments.user.as_deref(), arguments.group.as_deref())?;
     let own = stations.into_iter().zip(udp);
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;
@@ -82,8 +97,11 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         server,
         started,
         statistics,
+        commands,
+        running,
     };
-    runtime.block_on(control.run())?;
+    runtime.block_on(control.run(orders))?;
+    drop(front_ends);
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;
     }

@@ -1,20 +1,23 @@
-//! Signals: drain, reload, counters.
+//! Signals and orders: drain, reload, counters.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use ::control::{Commands, ServerError, StoppedBy};
 use anyhow::{Context, Result};
 use engine::{Mail, Mailboxes, Shared};
 use module_api::{Level, Server, Statistics};
 use net::tls::TlsServer;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
 use crate::arguments::Arguments;
 use crate::load;
 use crate::logging::Logger;
+use crate::running::{Order, Running};
 use crate::start_modules::{self, Ground, Started};
 
 /// What signals act on.
@@ -39,6 +42,10 @@ pub(crate) struct Control<'a> {
     pub(crate) started: Started,
     /// What is counted, also by the modules of a script that is loaded later.
     pub(crate) statistics: Statistics,
+    /// What can be called, which a reload changes.
+    pub(crate) commands: Commands,
+    /// The server as its own commands see it.
+    pub(crate) running: Arc<Running>,
 }
 
 /// How long a drain may take: as long as a transaction without answer (Timer B).
@@ -49,7 +56,7 @@ impl Control<'_> {
     ///
     /// # Errors
     /// When the system delivers no signals.
-    pub(crate) async fn run(&mut self) -> Result<()> {
+    pub(crate) async fn run(&mut self, mut orders: Receiver<Order>) -> Result<()> {
         let mut terminate = listen_to(SignalKind::terminate())?;
         let mut interrupt = listen_to(SignalKind::interrupt())?;
         let mut hang_up = listen_to(SignalKind::hangup())?;
@@ -59,8 +66,14 @@ impl Control<'_> {
             tokio::select! {
                 _ = terminate.recv() => stops += 1,
                 _ = interrupt.recv() => stops += 1,
-                _ = hang_up.recv() => self.reload(),
+                _ = hang_up.recv() => drop(self.reload()),
                 _ = user.recv() => self.log_counters(),
+                Some(order) = orders.recv() => match order {
+                    Order::Stop(StoppedBy::Drain) => stops += 1,
+                    Order::Stop(StoppedBy::Kill) => stops += 2,
+                    // Whoever asked may have gone without waiting for the answer.
+                    Order::Reload(answer) => drop(answer.send(self.reload())),
+                },
                 () = self.drained(), if stops > 0 => return Ok(()),
             }
             if stops > 0 {
@@ -93,10 +106,16 @@ impl Control<'_> {
     }
 
     /// Loads script and certificates again. What does not load changes nothing.
-    fn reload(&mut self) {
+    fn reload(&mut self) -> Result<(), ServerError> {
         match self.try_reload() {
-            Ok(()) => self.say(Level::Notice, "script and certificates are reloaded"),
-            Err(error) => self.say(Level::Error, &format!("reload: {error:#}; the server goes on as before")),
+            Ok(()) => {
+                self.say(Level::Notice, "script and certificates are reloaded");
+                Ok(())
+            }
+            Err(error) => {
+                self.say(Level::Error, &format!("reload: {error:#}; the server goes on as before"));
+                Err(ServerError(format!("{error:#}")))
+            }
         }
     }
 
@@ -120,6 +139,8 @@ impl Control<'_> {
         }
         self.shared.program.store(Arc::new(program));
         self.started = started;
+        self.running.take_settings(&configuration.settings);
+        self.commands.replace(self.running.owners(&self.started));
         Ok(())
     }
 

@@ -16,3 +16,8 @@ pub(crate) fn directory(given: Option<&Path>) -> PathBuf {
 pub(crate) fn database(directory: &Path) -> PathBuf {
     directory.join("ser.db")
 }
+
+/// The socket in `directory` at which the running server takes commands.
+pub(crate) fn control_socket(directory: &Path) -> PathBuf {
+    directory.join("control.sock")
+}

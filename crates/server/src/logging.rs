@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use module_api::{Counter, Level};
@@ -12,7 +13,7 @@ const QUEUE: usize = 4096;
 /// Hands lines to a thread of its own, since a terminal or a disk may stall.
 pub(crate) struct Logger {
     queue: SyncSender<(Level, Vec<u8>)>,
-    threshold: Level,
+    threshold: AtomicU8,
     dropped: Counter,
 }
 
@@ -36,19 +37,24 @@ impl Logger {
         let mut output = Output::open(destination, name);
         let counter = dropped.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || write_all(&lines, &mut output, &counter))?;
-        Ok(Logger { queue, threshold, dropped })
+        Ok(Logger { queue, threshold: AtomicU8::new(threshold as u8), dropped })
     }
 }
 
 impl engine::Log for Logger {
     fn write(&self, level: Level, text: &[u8]) {
-        if level <= self.threshold {
+        if level as u8 <= self.threshold.load(Ordering::Relaxed) {
             self.answer(level, text);
         }
     }
 }
 
 impl Logger {
+    /// Writes what is at least as loud as `threshold` from now on.
+    pub(crate) fn set_threshold(&self, threshold: Level) {
+        self.threshold.store(threshold as u8, Ordering::Relaxed);
+    }
+
     /// Writes what an operator has just asked for by a signal, however quiet the log is set.
     pub(crate) fn answer(&self, level: Level, text: &[u8]) {
         if let Err(TrySendError::Full(_)) = self.queue.try_send((level, text.to_vec())) {

@@ -6,11 +6,13 @@ mod background;
 mod boot;
 mod control;
 mod data;
+mod front_ends;
 mod greeting;
 mod listen;
 mod load;
 mod logging;
 mod names;
+mod running;
 mod spawn;
 mod start_modules;
 mod tls;
@@ -48,6 +50,10 @@ fn run(arguments: &Arguments, persona: Persona) -> Result<()> {
     }
     if arguments.print_builtin {
         print!("{}", load::BUILT_IN);
+        return Ok(());
+    }
+    if arguments.print_openapi {
+        println!("{}", running::openapi());
         return Ok(());
     }
     for (option, why) in arguments.ignored.given() {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use module_api::{Binding, Dialect, Server, Setting, Setup, State, Statistics};
+use module_api::{Binding, Command, Dialect, Server, Setting, Setup, State, Statistics};
 use script::LoadedModule;
 use tokio::runtime::Handle;
 
@@ -18,6 +18,7 @@ pub(crate) struct Started(Vec<StartedModule>);
 
 struct StartedModule {
     name: &'static str,
+    commands: &'static [Command],
     settings: Vec<Setting>,
     state: Arc<dyn State>,
     /// The modules whose states it asked for, and may hold, since it started.
@@ -34,6 +35,11 @@ impl Started {
     pub(crate) fn of<T: State>(&self, name: &str) -> Option<Arc<T>> {
         let state: Arc<dyn Any + Send + Sync> = self.find(name)? as _;
         state.downcast().ok()
+    }
+
+    /// The modules' commands, each with the state that they work on.
+    pub(crate) fn commands(&self) -> Vec<control::Owner> {
+        self.0.iter().map(|module| (module.commands, Arc::clone(&module.state))).collect()
     }
 
     fn find(&self, name: &str) -> Option<Arc<dyn State>> {
@@ -73,7 +79,13 @@ pub(crate) fn start(modules: &[LoadedModule], before: &Started, ground: &Ground<
             Some(module) => (Arc::clone(&module.state), module.holds.clone()),
             None => make(loaded, &started, ground)?,
         };
-        started.0.push(StartedModule { name, settings: loaded.settings.clone(), state, holds });
+        started.0.push(StartedModule {
+            name,
+            commands: loaded.module.commands,
+            settings: loaded.settings.clone(),
+            state,
+            holds,
+        });
     }
     Ok(started)
 }

@@ -1,6 +1,7 @@
 //! Where users are: the location tables, in memory and (where the script wants it) in a database.
 
 mod binding;
+mod commands;
 mod locations;
 mod settings;
 mod table;
@@ -18,6 +19,7 @@ pub static MODULE: Module = Module {
     name: "usrloc",
     doc: "Keeps where users are; module registrar has the functions.",
     parameters: &settings::PARAMETERS,
+    commands: commands::COMMANDS,
     make: settings::make,
     ..Module::EMPTY
 };

@@ -1,0 +1,197 @@
+//! Command line of `serctl`: the verbs of SER's script and of `kamctl`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Manages a SER server: its users, its registrations, and the running server itself.
+///
+/// What is stored is changed in the database, whether the server runs or not. Everything else is asked of the running
+/// server: any of its commands can be called by its name.
+#[derive(Debug, Parser)]
+#[command(name = "serctl", version, max_term_width = 100)]
+#[command(after_help = "Any other word is a command of the running server, with its arguments:
+  serctl which                           lists them all; `serctl help ul.lookup` explains one
+  serctl core.uptime
+  serctl ul.lookup location alice
+  serctl stats.get_statistics core: --watch
+Examples:
+  serctl add alice secret                a user of the built-in set-up
+  serctl add alice@example.com           asks for the password
+  serctl ul show --json                  registrations, for programs
+Domains: a user without one belongs to the realm \"ser\", which the built-in set-up serves without --domain.")]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// Database: a path or URL [default: ser.db in the data directory]
+    #[arg(long, global = true, value_name = "DB")]
+    pub(crate) db: Option<String>,
+    /// Where the server keeps its data [default: the user's data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Control socket of the running server [default: control.sock in the data directory]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Ask again and again, every SECONDS, until interrupted
+    #[arg(long, global = true, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2", value_parser = seconds)]
+    pub(crate) watch: Option<Duration>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Add a user
+    Add {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// The password; asked for when absent
+        password: Option<String>,
+    },
+    /// Change a user's password
+    Passwd {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// The password; asked for when absent
+        password: Option<String>,
+    },
+    /// Remove a user
+    Rm {
+        /// NAME or NAME@DOMAIN
+        user: String,
+    },
+    /// List the users
+    #[command(visible_alias = "showdb")]
+    Show,
+    /// User location: who is registered where
+    #[command(subcommand, visible_alias = "usrloc")]
+    Ul(UserLocation),
+    /// Names of the users who are registered
+    Online,
+    /// Further names of users, kept in table dbaliases
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Domains, kept in table domain
+    #[command(subcommand)]
+    Domain(DomainCommand),
+    /// Show the server's figures, again and again
+    #[command(visible_alias = "monitor")]
+    Moni,
+    /// Call a command of the server by its name
+    #[command(visible_aliases = ["rpc", "mi", "call"])]
+    Fifo {
+        /// The command
+        command: String,
+        /// Its arguments
+        arguments: Vec<String>,
+    },
+    /// Start the server in the background; all that follows is for `ser`
+    Start {
+        /// Options of `ser`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Stop the server once what is open is finished
+    Stop,
+    /// Stop the server and start it again as it was started
+    Restart,
+    /// Print a completion script: `serctl completion bash > /etc/bash_completion.d/serctl`
+    Completion {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    #[command(external_subcommand)]
+    Other(Vec<String>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserLocation {
+    /// List the registrations, of one user or all: of the running server, else of the database
+    Show {
+        /// NAME or NAME@DOMAIN
+        user: Option<String>,
+    },
+    /// Register a contact for a user
+    Add {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// The contact's URI
+        contact: String,
+        /// Seconds that it lasts; 0 for ever
+        #[arg(default_value_t = 0)]
+        expires: u32,
+    },
+    /// Remove a user's contacts, or one of them
+    Rm {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// The contact's URI
+        contact: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AliasCommand {
+    /// Write down that ALIAS means USER
+    Add {
+        /// ALIAS or ALIAS@DOMAIN
+        alias: String,
+        /// NAME or NAME@DOMAIN
+        user: String,
+    },
+    /// Show whom ALIAS means
+    Show {
+        /// ALIAS or ALIAS@DOMAIN
+        alias: String,
+    },
+    /// Remove ALIAS
+    Rm {
+        /// ALIAS or ALIAS@DOMAIN
+        alias: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainCommand {
+    /// Add a domain
+    Add {
+        /// Its name
+        domain: String,
+    },
+    /// List the domains
+    Show,
+    /// Remove a domain
+    Rm {
+        /// Its name
+        domain: String,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "a number of seconds from 0.1 to 86400".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_word_that_is_no_verb_is_a_command_of_the_server() {
+        let parsed = Arguments::parse_from(["serctl", "ul.lookup", "location", "alice"]);
+        let Verb::Other(words) = parsed.verb else { panic!("{:?}", parsed.verb) };
+        assert_eq!(words, ["ul.lookup", "location", "alice"]);
+        let parsed = Arguments::parse_from(["serctl", "--watch=0.5", "ul", "show"]);
+        assert_eq!(parsed.watch, Some(Duration::from_millis(500)));
+    }
+}

@@ -1,0 +1,77 @@
+//! `serctl`: manages a SER server: what it has stored, and what it does.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod client;
+#[path = "../../data.rs"]
+mod data;
+mod live;
+mod show;
+mod stored;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
+
+use arguments::{Arguments, UserLocation, Verb};
+use client::Client;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("serctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    // The monitor of 2003 never ended by itself.
+    let every = arguments.watch.or(matches!(arguments.verb, Verb::Moni).then_some(Duration::from_secs(2)));
+    let Some(every) = every else { return runtime.block_on(execute(arguments)) };
+    loop {
+        if std::io::stdout().is_terminal() {
+            print!("\x1b[H\x1b[2J");
+        }
+        runtime.block_on(execute(arguments))?;
+        std::io::stdout().flush().context("cannot print")?;
+        std::thread::sleep(every);
+    }
+}
+
+async fn execute(arguments: &Arguments) -> Result<()> {
+    let directory = data::directory(arguments.data_dir.as_deref());
+    let client = Client::new(arguments.socket.clone().unwrap_or_else(|| data::control_socket(&directory)));
+    let stored_at = || data::database(&directory).to_string_lossy().into_owned();
+    let json = arguments.json;
+    match &arguments.verb {
+        Verb::Ul(UserLocation::Show { user }) => {
+            let address = arguments.db.clone().or_else(|| (!client.is_served()).then(stored_at));
+            match address {
+                Some(address) => stored::show_locations(&address, user.as_deref(), json).await,
+                None => live::show_locations(&client, user.as_deref(), json),
+            }
+        }
+        Verb::Ul(UserLocation::Add { user, contact, expires }) => live::add_location(&client, user, contact, *expires),
+        Verb::Ul(UserLocation::Rm { user, contact }) => live::remove_location(&client, user, contact.as_deref()),
+        Verb::Online => live::online(&client, json),
+        Verb::Moni => live::figures(&client, json),
+        Verb::Fifo { command, arguments } => {
+            live::call(&client, &[std::slice::from_ref(command), arguments].concat(), json)
+        }
+        Verb::Other(words) => live::call(&client, words, json),
+        Verb::Start { options } => live::start(&client, options),
+        Verb::Stop => live::stop(&client),
+        Verb::Restart => live::restart(&client),
+        Verb::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Arguments::command(), "serctl", &mut std::io::stdout());
+            Ok(())
+        }
+        verb => stored::execute(&arguments.db.clone().unwrap_or_else(stored_at), verb, json).await,
+    }
+}

@@ -1,0 +1,144 @@
+//! Opens the ways in: the control socket, HTTP, and what the script asks for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::control::fifo::FifoSettings;
+use ::control::http::HttpSettings;
+use ::control::{Access, Commands, FrontEnd, Ground, Limits, OpenError, Server, binrpc, fifo, http, json_fifo, socket};
+use anyhow::{Context, Result, bail};
+use module_api::Level;
+use modules::doors::{Door, DoorKind};
+use script::Settings;
+use tokio::runtime::Handle;
+
+use crate::arguments::Arguments;
+use crate::data;
+use crate::running::Running;
+use crate::start_modules::Started;
+
+/// Who asks for ways in.
+pub(crate) struct Doors<'a> {
+    /// The command line.
+    pub(crate) arguments: &'a Arguments,
+    /// The core parameters of the script.
+    pub(crate) settings: &'a Settings,
+    /// The modules of the script.
+    pub(crate) started: &'a Started,
+    /// Where data is kept.
+    pub(crate) data_dir: &'a Path,
+}
+
+/// Modules that bring a way in.
+const MODULES: [&str; 4] = ["jsonrpcs", "ctl", "mi_fifo", "fifo"];
+
+/// Opens everything that is asked for. Each serves until it is dropped.
+///
+/// # Errors
+/// The first that was asked for by its place and cannot be opened. One at a default place is left out with a warning.
+pub(crate) fn open(
+    doors: &Doors<'_>,
+    running: &Arc<Running>,
+    commands: &Commands,
+    runtime: &Handle,
+) -> Result<Vec<FrontEnd>> {
+    let log = running.log();
+    let ground = Ground {
+        commands: commands.clone(),
+        limits: Limits::default(),
+        runtime: runtime.clone(),
+        log: Arc::new(move |level: Level, text: &str| engine::Log::write(&*log, level, text.as_bytes())),
+    };
+    let mut open = Vec::new();
+    open.extend(control_socket(doors, &ground)?);
+    open.extend(http_side(doors.arguments, running, &ground)?);
+    for door in wanted(doors) {
+        match open_door(doors, &ground, &door) {
+            Ok(front_end) => open.push(front_end),
+            Err(error) if door.path.is_some() => return Err(error.into()),
+            Err(error) => (ground.log)(Level::Warning, &format!("{error}; set its path to have it")),
+        }
+    }
+    for (module, refusal) in refused(doors) {
+        (ground.log)(Level::Warning, &format!("module {module}: {refusal}"));
+    }
+    Ok(open)
+}
+
+fn control_socket(doors: &Doors<'_>, ground: &Ground) -> Result<Option<FrontEnd>> {
+    match doors.arguments.control.as_deref() {
+        Some("off") => Ok(None),
+        Some(path) => Ok(Some(socket::open_stream(ground, Path::new(path), &Access::default())?)),
+        None => match socket::open_stream(ground, &data::control_socket(doors.data_dir), &Access::default()) {
+            Ok(front_end) => Ok(Some(front_end)),
+            Err(error) => {
+                // Also where the path is longer than sockets' may be. SIP needs no operator to work.
+                (ground.log)(Level::Warning, &format!("{error}; serctl cannot reach the server; see --control"));
+                Ok(None)
+            }
+        },
+    }
+}
+
+fn http_side(arguments: &Arguments, running: &Arc<Running>, ground: &Ground) -> Result<Option<FrontEnd>> {
+    let Some(address) = arguments.http else { return Ok(None) };
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the token file {}", path.display()))
+    };
+    let token = arguments.http_token_file.as_ref().map(read).transpose()?.map(|text| text.trim().to_owned());
+    if token.as_ref().is_some_and(|token| token.len() < 16) {
+        bail!("the token for HTTP is shorter than 16 characters and could be guessed");
+    }
+    let settings = HttpSettings { address, token };
+    let (front_end, address) = http::open(ground, Arc::clone(running) as Arc<dyn Server>, &settings)?;
+    (ground.log)(Level::Notice, &format!("HTTP at http://{address}"));
+    Ok(Some(front_end))
+}
+
+fn wanted(doors: &Doors<'_>) -> Vec<Door> {
+    let mut wanted = Vec::new();
+    let settings = doors.settings;
+    let text = |name: &str| Some(settings.text(name)).filter(|text| !text.is_empty());
+    if let Some(path) = text("fifo") {
+        wanted.push(Door {
+            kind: DoorKind::Fifo,
+            path: Some(path),
+            mode: settings.int("fifo_mode") as u32,
+            user: text("fifo_user"),
+            group: text("fifo_group"),
+            reply_dir: settings.text("fifo_dir"),
+            ..Door::default()
+        });
+    }
+    let of_module = |name: &&str| doors.started.of::<modules::doors::Doors>(name);
+    wanted.extend(MODULES.iter().filter_map(of_module).flat_map(|doors| doors.open.clone()));
+    wanted
+}
+
+fn refused(doors: &Doors<'_>) -> Vec<(&'static str, String)> {
+    let of_module = |name: &'static str| Some((name, doors.started.of::<modules::doors::Doors>(name)?));
+    let found = MODULES.into_iter().filter_map(of_module);
+    found.flat_map(|(name, doors)| doors.refused.clone().into_iter().map(move |refusal| (name, refusal))).collect()
+}
+
+fn open_door(doors: &Doors<'_>, ground: &Ground, door: &Door) -> Result<FrontEnd, OpenError> {
+    let path = run_dir(doors).join(door.path.as_deref().unwrap_or(door.kind.default_name()));
+    let access = Access { mode: door.mode, user: door.user.clone(), group: door.group.clone() };
+    let fifo_settings =
+        || FifoSettings { path: path.clone(), access: access.clone(), reply_dir: PathBuf::from(&door.reply_dir) };
+    match door.kind {
+        DoorKind::Fifo => fifo::open(ground, &fifo_settings()),
+        DoorKind::JsonFifo => json_fifo::open(ground, &fifo_settings(), door.is_pretty),
+        DoorKind::JsonDatagram => socket::open_datagram(ground, &path, &access, door.is_pretty),
+        DoorKind::Binrpc => binrpc::open(ground, &path, &access),
+    }
+}
+
+/// Where sockets and FIFOs without a path of their own lie.
+fn run_dir(doors: &Doors<'_>) -> PathBuf {
+    match &doors.arguments.run_dir {
+        Some(dir) => dir.clone(),
+        None if doors.settings.is_set("rundir") => PathBuf::from(doors.settings.text("rundir")),
+        None => doors.data_dir.to_owned(),
+    }
+}

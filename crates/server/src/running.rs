@@ -1,0 +1,200 @@
+//! The running server as its commands see it.
+
+use std::fs;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ::control::{Connection, Connections, Owner, Server, ServerError, SettingValue, StoppedBy, core_commands};
+use arc_swap::ArcSwap;
+use engine::Shared;
+use module_api::{Data, Dialect, Statistics};
+use net::stream::Streams;
+use script::{CORE_PARAMETERS, CoreKind, Settings};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
+
+use crate::logging::{self, Logger};
+use crate::start_modules::Started;
+
+/// What commands ask of the task that also obeys signals.
+pub(crate) enum Order {
+    /// End.
+    Stop(StoppedBy),
+    /// Load script and certificates again, and say what came of it.
+    Reload(oneshot::Sender<Result<(), ServerError>>),
+}
+
+/// The server as its commands see it.
+pub(crate) struct Running {
+    started: Duration,
+    orders: Sender<Order>,
+    shared: Arc<Shared>,
+    streams: Arc<Streams>,
+    statistics: Statistics,
+    log: Arc<Logger>,
+    dialect: Dialect,
+    debug: AtomicI64,
+    settings: ArcSwap<Vec<SettingValue>>,
+}
+
+/// What [`Running::new`] needs.
+pub(crate) struct Parts<'a> {
+    /// The core parameters of the script.
+    pub(crate) settings: &'a Settings,
+    /// The family of the script.
+    pub(crate) dialect: Dialect,
+    /// What the workers share.
+    pub(crate) shared: Arc<Shared>,
+    /// Stream connections.
+    pub(crate) streams: Arc<Streams>,
+    /// What is counted.
+    pub(crate) statistics: Statistics,
+    /// Where log lines go.
+    pub(crate) log: Arc<Logger>,
+}
+
+/// Orders that may wait; a reload takes moments.
+const ORDERS: usize = 16;
+/// The program's name and version.
+const VERSION: &str = concat!("ser ", env!("CARGO_PKG_VERSION"));
+
+impl Running {
+    /// The server, and where its orders come out.
+    pub(crate) fn new(parts: Parts<'_>) -> (Arc<Running>, Receiver<Order>) {
+        let (orders, receiver) = channel(ORDERS);
+        let running = Running {
+            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            orders,
+            shared: parts.shared,
+            streams: parts.streams,
+            statistics: parts.statistics,
+            log: parts.log,
+            dialect: parts.dialect,
+            debug: AtomicI64::new(parts.settings.int("debug")),
+            settings: ArcSwap::default(),
+        };
+        running.take_settings(parts.settings);
+        (Arc::new(running), receiver)
+    }
+
+    /// Shows the settings of a script that has been loaded.
+    pub(crate) fn take_settings(&self, settings: &Settings) {
+        let known = CORE_PARAMETERS.iter().filter(|parameter| parameter.kind != CoreKind::Ignored);
+        let values = known.map(|parameter| SettingValue {
+            group: "core".into(),
+            name: parameter.name.into(),
+            value: match parameter.kind {
+                CoreKind::Int | CoreKind::Bool => settings.int(parameter.name).into(),
+                CoreKind::Text | CoreKind::Ignored => settings.text(parameter.name).into(),
+            },
+            doc: parameter.doc.into(),
+            is_live: parameter.name == "debug",
+        });
+        self.settings.store(Arc::new(values.collect()));
+    }
+
+    /// Where log lines go.
+    pub(crate) fn log(&self) -> Arc<Logger> {
+        Arc::clone(&self.log)
+    }
+
+    /// Everybody's commands.
+    pub(crate) fn owners(self: &Arc<Self>, started: &Started) -> Vec<Owner> {
+        let mut owners = core_commands(Arc::clone(self) as Arc<dyn Server>);
+        owners.extend(started.commands());
+        owners
+    }
+}
+
+impl Server for Running {
+    fn started(&self) -> Duration {
+        self.started
+    }
+
+    fn version(&self) -> String {
+        format!("{VERSION} ({}/{})", std::env::consts::ARCH, std::env::consts::OS)
+    }
+
+    fn threads(&self) -> Vec<(i64, String)> {
+        let entries = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let thread = |entry: fs::DirEntry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+            Some((number, name.trim_end().to_owned()))
+        };
+        let mut threads: Vec<(i64, String)> = entries.filter_map(thread).collect();
+        threads.sort_unstable();
+        threads
+    }
+
+    fn stop(&self, how: StoppedBy) {
+        // A full queue holds orders to stop, or reloads that end in moments and can be followed by another order.
+        let _ = self.orders.try_send(Order::Stop(how));
+    }
+
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>> {
+        let orders = self.orders.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let gone = || ServerError("the server ends".into());
+            orders.send(Order::Reload(answer)).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())?
+        })
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.shared.is_draining.load(Ordering::Relaxed)
+    }
+
+    fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    fn connections(&self) -> Connections {
+        const SHOWN: usize = 1000;
+        let list = self.streams.list(SHOWN).into_iter();
+        let list = list.map(|(id, protocol, peer)| Connection {
+            id: id.0,
+            protocol: format!("{protocol:?}").to_lowercase(),
+            peer,
+        });
+        Connections { open: self.streams.counts().open, most: self.streams.most(), list: list.collect() }
+    }
+
+    fn settings(&self) -> Vec<SettingValue> {
+        let mut settings = Vec::clone(&self.settings.load());
+        if let Some(debug) = settings.iter_mut().find(|setting| setting.is_live) {
+            debug.value = self.debug.load(Ordering::Relaxed).into();
+        }
+        settings
+    }
+
+    fn set(&self, group: &str, name: &str, value: &Data) -> Result<(), ServerError> {
+        let settings = self.settings.load();
+        let Some(setting) = settings.iter().find(|setting| setting.group == group && setting.name == name) else {
+            return Err(ServerError(format!("there is no setting `{group}.{name}`; `cfg.list` lists them")));
+        };
+        if !setting.is_live {
+            let text = "is read at start; change the script and send `core.reload`, or start the server again";
+            return Err(ServerError(format!("`{group}.{name}` {text}")));
+        }
+        let level = match value {
+            Data::Int(level) => Some(*level),
+            value => value.to_text().trim().parse().ok(),
+        };
+        let level = level.ok_or_else(|| ServerError(format!("`{group}.{name}` is a number")))?;
+        self.debug.store(level, Ordering::Relaxed);
+        self.log.set_threshold(logging::threshold(level, self.dialect));
+        Ok(())
+    }
+}
+
+/// The description of the HTTP interface with every command that there is, whatever a script loads.
+pub(crate) fn openapi() -> String {
+    let of_modules = modules::catalog().iter().flat_map(|module| module.commands);
+    let mut all: Vec<_> = ::control::server_commands().chain(of_modules).collect();
+    all.sort_by_key(|command| command.name);
+    format!("{:#}", ::control::openapi::document(&all, VERSION))
+}
