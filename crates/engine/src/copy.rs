@@ -22,6 +22,7 @@ struct Copy<'a> {
     arrival: &'a Arrival,
     target: &'a Target,
     record_route: Option<&'a Bytes>,
+    own_via: Option<&'a module_api::OwnVia>,
     is_rport_forced: bool,
     max_breadth: Option<u32>,
 }
@@ -40,6 +41,7 @@ impl Core {
             arrival: &transaction.arrival,
             target: &branch.target,
             record_route: transaction.left.record_route.as_ref(),
+            own_via: transaction.left.own_via.as_deref(),
             is_rport_forced: transaction.left.is_rport_forced,
             max_breadth: branch.max_breadth,
         };
@@ -75,8 +77,14 @@ impl Core {
             edits.insert_before(HeaderName::Route, line);
         }
         let socket = self.socket(way.socket);
-        let (host, port) = sent_by(socket);
-        let via = OwnVia { transport: way.transport, host: &host, port, branch: via_branch, asks_rport: false };
+        let (mut host, mut port) = sent_by(socket);
+        let mut asks_rport = false;
+        if let Some(change) = copy.own_via {
+            host = change.host.clone().unwrap_or(host);
+            port = change.port.unwrap_or(port);
+            asks_rport = change.asks_rport;
+        }
+        let via = OwnVia { transport: way.transport, host: &host, port, branch: via_branch, asks_rport };
         forward::push_via(&via, &mut edits);
         if way.transport.is_reliable() {
             edits.require_content_length();
@@ -179,6 +187,7 @@ impl Core {
             arrival: &context.arrival,
             target,
             record_route: context.record_route.as_ref(),
+            own_via: context.own_via.as_deref(),
             is_rport_forced: context.is_rport_forced,
             max_breadth: None,
         };

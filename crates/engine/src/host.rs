@@ -75,6 +75,7 @@ impl Host for Core {
             is_local: branch.is_some_and(|branch| branch.status >= 300 && branch.reply.is_none()),
             is_timeout: branch.is_some_and(|branch| branch.status == 408 && matches!(branch.client, Client::Done)),
             request: Some(std::sync::Arc::clone(&transaction.request)),
+            request_arrival: Some(transaction.arrival),
             replies: transaction.branches.iter().map(|branch| branch.reply.clone()).collect(),
         })
     }

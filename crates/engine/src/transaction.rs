@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{Arrival, Attributes, Context, Hooks, Records, RelayError, RouteKind, Target};
+use module_api::{Arrival, Attributes, Context, Hooks, OwnVia, Records, RelayError, RouteKind, Target};
 use script::BoundProgram;
 use sip_message::{Edits, Message, Transport};
 use sip_proto::resolve::Hop;
@@ -53,6 +53,7 @@ pub(crate) struct Left {
     pub(crate) records: Records,
     pub(crate) hooks: Hooks,
     pub(crate) record_route: Option<Bytes>,
+    pub(crate) own_via: Option<Box<OwnVia>>,
     pub(crate) timeouts: (Option<Duration>, Option<Duration>),
     pub(crate) reply_headers: Vec<u8>,
     pub(crate) is_rport_forced: bool,
@@ -133,6 +134,7 @@ impl Transaction {
         left.hooks = context.hooks;
         left.timeouts = context.timeouts;
         left.record_route.clone_from(&context.record_route);
+        left.own_via.clone_from(&context.own_via);
         left.is_rport_forced = context.is_rport_forced;
         if left.reply_headers != context.reply_headers {
             left.reply_headers.clone_from(&context.reply_headers);
@@ -161,6 +163,7 @@ impl Transaction {
         context.hooks = left.hooks;
         context.timeouts = left.timeouts;
         context.record_route.clone_from(&left.record_route);
+        context.own_via.clone_from(&left.own_via);
         context.is_rport_forced = left.is_rport_forced;
         context.reply_headers.clone_from(&left.reply_headers);
         if context.kind == RouteKind::Failure {

@@ -55,6 +55,8 @@ pub struct Context {
     pub record_route: Option<Bytes>,
     /// Answer to the source port even when the top Via has no `rport` (RFC 3581).
     pub is_rport_forced: bool,
+    /// What the Via of ours shall say instead of what the sending socket says.
+    pub own_via: Option<Box<OwnVia>>,
     /// How long a branch may stay without any reply, and without a final one; none: as configured.
     pub timeouts: (Option<Duration>, Option<Duration>),
     /// Which branch a branch or reply route is about; 0 elsewhere.
@@ -92,6 +94,7 @@ impl Context {
             hooks: Hooks::default(),
             record_route: None,
             is_rport_forced: false,
+            own_via: None,
             timeouts: (None, None),
             branch_index: 0,
             transaction: None,
@@ -207,6 +210,17 @@ pub struct TransactionKey {
     pub slot: u32,
     /// Tells a slot's users apart.
     pub generation: u32,
+}
+
+/// What a script changes about the Via that is put on top of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnVia {
+    /// The host, brackets included.
+    pub host: Option<Bytes>,
+    /// The port.
+    pub port: Option<u16>,
+    /// Whether it asks for `rport` (RFC 3581).
+    pub asks_rport: bool,
 }
 
 /// Noted by `cfg_select()`: which instance of a group of settings this request reads, by group.

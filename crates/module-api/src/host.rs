@@ -249,6 +249,8 @@ pub struct Standing {
     pub is_timeout: bool,
     /// The request.
     pub request: Option<Arc<Message>>,
+    /// Where the request came from and where it arrived.
+    pub request_arrival: Option<crate::Arrival>,
     /// Replies of the branches, latest each.
     pub replies: Vec<Option<Arc<Message>>>,
 }

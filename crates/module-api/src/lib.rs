@@ -25,7 +25,7 @@ mod variable;
 pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
 pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
-pub use context::{Arrival, Context, FLAG_COUNT, Hooks, SelectedInstances, SocketId, Target, TransactionKey};
+pub use context::{Arrival, Context, FLAG_COUNT, Hooks, OwnVia, SelectedInstances, SocketId, Target, TransactionKey};
 pub use data::Data;
 pub use function::{Function, Param, ParamKind};
 pub use host::{Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing};

@@ -27,6 +27,7 @@ passive!(
         "cfgtrace",
         "breakpoint",
         "log_level",
+        "log_level_name",
         "log_facility",
         "log_prefix",
         "mod_hash_size",

@@ -62,11 +62,12 @@ struct Defaults {
 const CHECK: Function = Function {
     name: "sanity_check",
     params: &[Param::optional("checks", ParamKind::Str), Param::optional("uris", ParamKind::Str)],
-    routes: Routes::REQUEST,
+    routes: Routes::ANY,
     doc: "Replies to a malformed request with the error and ends the script (with autodrop 0: is false). What RFC 3261 \
           demands of every message (version, mandatory headers, CSeq, Content-Length, top Via, tags) is checked before \
           the script, whatever the argument. It adds: 2 scheme of the Request-URI, 256 Expires, 512 Proxy-Require, 1024 the URIs named by the \
-          second argument (1 Request-URI, 2 From, 4 To, 8 Contact), 2048 credentials.",
+          second argument (1 Request-URI, 2 From, 4 To, 8 Contact), 2048 credentials. Of a reply only what every message \
+          must have is checked, and nothing is sent.",
     example: "if (!sanity_check(\"1511\", \"7\")) exit;",
     run: check,
 };
@@ -88,7 +89,8 @@ fn check(call: &mut Call<'_>) -> Outcome {
     };
     let (checks, uris) = (number(0, defaults.checks), number(1, defaults.uris));
     let Some((code, reason, headers)) = fault(&call.context.message, checks, uris) else { return Outcome::TRUE };
-    if !defaults.is_silent && call.context.message.method() != Method::Ack {
+    let takes_reply = call.context.message.is_request() && call.context.message.method() != Method::Ack;
+    if !defaults.is_silent && takes_reply {
         let reply = Reply { code, reason: reason.as_bytes(), headers: &headers };
         // What fails here is that there is nowhere to reply to; the request is refused all the same.
         let _ = match call.context.transaction {
@@ -103,6 +105,9 @@ fn fault(message: &Message, checks: i64, uris: i64) -> Option<Refusal> {
     let asks = |check: i64| checks & check != 0;
     if let Err(reject) = message.validate() {
         return Some((reject.status().unwrap_or(400), "Bad Request", Vec::new()));
+    }
+    if !message.is_request() {
+        return None;
     }
     if asks(SCHEME) && Uri::parse(message.request_uri()).is_ok_and(|uri| !uri.is_sip() && !is_tel(&uri)) {
         return Some((416, "Unsupported URI Scheme", Vec::new()));

@@ -1,6 +1,8 @@
 //! More questions about transactions, as Kamailio's module tmx has them.
 
-use module_api::{Call, Function, Module, Outcome, Parameter, RouteKind, Routes, SettingKind};
+use module_api::{
+    Call, Function, KeyRule, Module, Other, Outcome, Parameter, RouteKind, Routes, SettingKind, Value, Variable,
+};
 
 /// Functions of Kamailio's module tmx. Others of them are in module tm.
 pub static MODULE: Module = Module {
@@ -27,8 +29,32 @@ pub static MODULE: Module = Module {
             is_kind(call, &[RouteKind::Reply, RouteKind::TransactionReply])
         }),
     ],
+    variables: &[
+        of(
+            "T_req",
+            Other::Request,
+            "A variable as the request of the transaction has it, for reply routes: $T_req($fu).",
+            "xlog(\"asked by $T_req($ua)\\n\");",
+        ),
+        of(
+            "T_rpl",
+            Other::Reply,
+            "A variable as the reply has it that a failure route is about; undefined when nothing came.",
+            "xlog(\"refused by $T_rpl($ua)\\n\");",
+        ),
+        of(
+            "T_inv",
+            Other::Invite,
+            "A variable as the INVITE has it that the CANCEL at hand is for; undefined when there is none.",
+            "xlog(\"cancelled: $T_inv($ru)\\n\");",
+        ),
+    ],
     ..Module::EMPTY
 };
+
+const fn of(name: &'static str, other: Other, doc: &'static str, example: &'static str) -> Variable {
+    Variable { name, key: KeyRule::Of(other), routes: Routes::ANY, doc, example, read: |_, _| Value::Null, write: None }
+}
 
 const PRECHECK: Function = Function {
     name: "t_precheck_trans",

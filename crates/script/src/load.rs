@@ -1,6 +1,6 @@
 //! Text to program, with everything that is wrong on the way.
 
-use module_api::Module;
+use module_api::{Dialect, Module};
 
 use crate::configuration::Configuration;
 use crate::diagnostic::Diagnostics;
@@ -21,6 +21,8 @@ pub struct LoadOptions<'a> {
 pub struct Loaded {
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
+    /// The family that it belongs to.
+    pub dialect: Dialect,
     /// The script, when it has no errors.
     pub configuration: Option<Configuration>,
 }
@@ -32,12 +34,20 @@ pub fn load(path: &str, options: &LoadOptions<'_>) -> Loaded {
     let dialect = lex::detect(&script.tokens, script.marker, script.uses_directives);
     let tree = syntax::parse(&script.tokens, dialect, &mut diagnostics);
     let settings = settings::check(&tree, dialect, &mut diagnostics);
-    let input = check::Input { tree: &tree, dialect, marker: script.marker, defines: &script.names, options };
+    let input = check::Input {
+        tree: &tree,
+        dialect,
+        marker: script.marker,
+        defines: &script.defines,
+        settings: &settings,
+        options,
+    };
     let checked = check::check(&input, &mut diagnostics);
     diagnostics.sort();
     let configuration = (!diagnostics.has_errors()).then(|| {
-        let program = emit::emit(checked.routes, dialect, &settings, &diagnostics.sources);
+        let mut program = emit::emit(checked.routes, dialect, &settings, &diagnostics.sources);
+        program.values = checked.values;
         Configuration { dialect, settings, modules: checked.modules, program }
     });
-    Loaded { diagnostics, configuration }
+    Loaded { diagnostics, dialect, configuration }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Arg, Dialect, Function, ParamKind, RouteId, RouteKind, State, Value, Variable};
+use module_api::{Arg, Dialect, Function, Other, ParamKind, RouteId, RouteKind, State, Value, Variable};
 use regex::bytes::Regex;
 
 use crate::syntax::tree::Binary;
@@ -22,6 +22,7 @@ pub struct Program {
     pub(crate) networks: Vec<Vec<Network>>,
     pub(crate) calls: Vec<CallSite>,
     pub(crate) routes: Vec<RouteEntry>,
+    pub(crate) values: Vec<ConfigValue>,
     pub(crate) by_name: HashMap<(RouteKind, String), RouteId>,
     /// Where instructions come from: the first instruction of each place, ascending.
     pub(crate) places: Vec<(u32, Place)>,
@@ -186,6 +187,20 @@ pub(crate) enum Source {
     ReturnCode,
     /// `$null`.
     Null,
+    /// A value of the configuration, by its place in [`Program::values`].
+    Config(u32),
+    /// The variable that is the key, read as if another message were at hand.
+    Of(Other),
+}
+
+/// A value that the configuration sets: `group.name = value`, or what `$def(NAME)` stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ConfigValue {
+    /// The group that `cfg_select()` chooses an instance of.
+    pub(crate) group: Bytes,
+    pub(crate) value: Value,
+    /// Values of instances: `group[id].name = value`.
+    pub(crate) instances: Vec<(i64, Value)>,
 }
 
 #[derive(Clone)]

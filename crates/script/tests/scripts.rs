@@ -122,3 +122,41 @@ fn forward_takes_parts_of_the_uri_addresses_and_names() {
         ]
     );
 }
+
+#[test]
+fn settings_of_the_script_are_read_with_their_types() {
+    let text = "#!KAMAILIO\npstn.gw = \"192.0.2.9\" desc \"the gateway\"\npstn.most = 5\npstn[2].gw = \"192.0.2.10\"\n\
+                loadmodule \"probe.so\"\n\
+                request_route { tell(\"$sel(cfg_get.pstn.gw)\"); if ($sel(cfg_get.pstn.most) + 1 == 6) tell(\"six\"); \
+                if (@cfg_get.pstn.gw == \"192.0.2.9\") tell(\"same\"); tell(\"$sel(cfg_get.core.children)\"); }";
+    assert_eq!(told(text), ["192.0.2.9", "six", "same", "8"]);
+}
+
+#[test]
+fn a_request_can_select_an_instance_of_a_group() {
+    let text = "#!KAMAILIO\npstn.gw = \"a\"\npstn[2].gw = \"b\"\nloadmodule \"probe.so\"\n\
+                request_route { tell(\"$sel(cfg_get.pstn.gw)\"); }";
+    let mut world = World::new(text);
+    world.context.set_note(module_api::SelectedInstances(vec![("pstn".into(), 2)]));
+    assert_eq!(world.told(), ["b"]);
+}
+
+#[test]
+fn definitions_and_the_environment_can_be_read() {
+    let text = "#!KAMAILIO\n#!define GATEWAY \"192.0.2.9\"\nloadmodule \"probe.so\"\n\
+                request_route { tell(\"$def(GATEWAY)\"); if ($def(NOTHING) == $null) tell(\"none\"); \
+                if ($env(NO_SUCH) == $null) tell(\"unset\"); }";
+    assert_eq!(told(text), ["192.0.2.9", "none", "unset"]);
+}
+
+#[test]
+fn a_variable_can_be_read_of_another_message() {
+    let text = "#!KAMAILIO\nloadmodule \"probe.so\"\n\
+                request_route { tell(\"$hdr(Subject) $T_req($hdr(Subject)) $(T_req($rm){s.len}) $hdr(Subject)\"); }";
+    let mut world = World::new(text);
+    let other = world::INVITE.replace("INVITE sip", "MESSAGE sip").replace("1 INVITE", "1 MESSAGE");
+    let other = other.replace("Subject: ", "Subject: other ").replace('\n', "\r\n");
+    let message = sip_message::Message::parse(other.into(), &sip_message::Limits::default()).unwrap();
+    world.context.request = Some(std::sync::Arc::new(message));
+    assert_eq!(world.told(), ["one other one 7 one"]);
+}

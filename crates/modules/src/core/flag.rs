@@ -1,6 +1,7 @@
 //! Message flags.
 
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use bytes::Bytes;
+use module_api::{Arg, Call, Function, Outcome, Param, ParamKind, Routes, Value};
 
 const FLAG: &[Param] = &[Param::required("flag", ParamKind::Flag)];
 
@@ -30,6 +31,53 @@ pub(super) const ISFLAGSET: Function = Function {
     example: "if (isflagset(1)) log(\"flag 1 is set\\n\");",
     run: |call| flag(call).is_some_and(|flag| call.context.has_flag(flag)).into(),
 };
+
+const ATTRIBUTE_FLAG: &[Param] =
+    &[Param::required("attribute", ParamKind::Output), Param::required("flag", ParamKind::Options)];
+
+pub(super) const SETAVPFLAG: Function = Function {
+    name: "setavpflag",
+    params: ATTRIBUTE_FLAG,
+    routes: Routes::ANY,
+    doc: "Sets a flag of an attribute, a name that avpflags declares. It follows the transaction.",
+    example: "setavpflag($avp(caller), \"kept\");",
+    run: |call| {
+        let name = attribute_flag(call);
+        call.context.avps.replace(name, Value::Int(1));
+        Outcome::TRUE
+    },
+};
+
+pub(super) const RESETAVPFLAG: Function = Function {
+    name: "resetavpflag",
+    params: ATTRIBUTE_FLAG,
+    routes: Routes::ANY,
+    doc: "Clears a flag of an attribute.",
+    example: "resetavpflag($avp(caller), \"kept\");",
+    run: |call| {
+        let name = attribute_flag(call);
+        call.context.avps.remove(&name);
+        Outcome::TRUE
+    },
+};
+
+pub(super) const ISAVPFLAGSET: Function = Function {
+    name: "isavpflagset",
+    params: ATTRIBUTE_FLAG,
+    routes: Routes::ANY,
+    doc: "True when the flag of the attribute is set.",
+    example: "if (isavpflagset($avp(caller), \"kept\")) exit;",
+    run: |call| call.context.avps.first(&attribute_flag(call)).is_some().into(),
+};
+
+/// Where the flag of an attribute is kept: no attribute of a script has such a name.
+fn attribute_flag(call: &Call<'_>) -> Bytes {
+    let key = match call.arg(0) {
+        Some(Arg::Variable(output)) => output.key.clone().unwrap_or_default(),
+        _ => Bytes::new(),
+    };
+    [b"\0flag\0", &key[..], b"\0", &call.text(1)].concat().into()
+}
 
 fn set(call: &mut Call<'_>, on: bool) -> Outcome {
     match flag(call) {

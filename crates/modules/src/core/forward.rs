@@ -45,6 +45,25 @@ pub(super) const FORWARD_TLS: Function = Function {
     run: |call| send(call, Some(Transport::Tls)),
 };
 
+pub(super) const SEND: Function = Function {
+    name: "send",
+    params: &[Param::required("host", ParamKind::HostPort), Param::optional("port", ParamKind::Str)],
+    routes: Routes::REQUEST,
+    doc: "As forward(): the request gets a Via like any other, so that replies to it come back. False when there is \
+          nowhere to send to.",
+    example: "send(\"192.0.2.7\", 5060);",
+    run: |call| send(call, None),
+};
+
+pub(super) const SEND_TCP: Function = Function {
+    name: "send_tcp",
+    params: &[Param::required("host", ParamKind::HostPort), Param::optional("port", ParamKind::Str)],
+    routes: Routes::REQUEST,
+    doc: "As send(), over TCP.",
+    example: "send_tcp(\"192.0.2.7\", 5060);",
+    run: |call| send(call, Some(Transport::Tcp)),
+};
+
 pub(super) const FORCE_RPORT: Function = Function {
     name: "force_rport",
     params: &[],
@@ -138,6 +157,7 @@ mod tests {
         check("forward", &[], "forward sip:bob@h.example:5070");
         check("forward", &["192.0.2.7", "5080"], "forward sip:192.0.2.7:5080");
         check("forward", &["uri:host", "uri:port"], "forward sip:h.example:5070");
+        check("send", &["192.0.2.7", "5060"], "forward sip:192.0.2.7:5060");
         check("forward_tcp", &["192.0.2.7"], "forward sip:192.0.2.7;transport=tcp");
         check("forward_tcp", &[], "forward sip:bob@h.example:5070;transport=tcp");
     }

@@ -1,11 +1,14 @@
 //! What every script can use without `loadmodule`: classic statements and operands.
 
 mod branch;
+mod command;
+mod delivery;
 mod event;
 mod flag;
 mod forward;
 mod operand;
 mod request_uri;
+mod setting;
 mod trace;
 
 use module_api::Module;
@@ -53,9 +56,27 @@ pub static MODULE: Module = Module {
         forward::FORWARD_UDP,
         forward::FORWARD_TCP,
         forward::FORWARD_TLS,
+        forward::SEND,
+        forward::SEND_TCP,
         forward::FORCE_RPORT,
         crate::also("add_rport", forward::FORCE_RPORT),
         forward::FORCE_SEND_SOCKET,
+        delivery::ADVERTISED_ADDRESS,
+        delivery::ADVERTISED_PORT,
+        delivery::LOCAL_RPORT,
+        delivery::REPLY_NO_CONNECT,
+        delivery::REPLY_CLOSE,
+        delivery::FORWARD_NO_CONNECT,
+        delivery::FORWARD_CLOSE,
+        delivery::TCP_ALIAS,
+        crate::also("add_tcp_alias", delivery::TCP_ALIAS),
+        delivery::MTU_TRANSPORT,
+        setting::SELECT,
+        setting::RESET,
+        command::EXEC,
+        flag::SETAVPFLAG,
+        flag::RESETAVPFLAG,
+        flag::ISAVPFLAGSET,
         trace::LOG,
         trace::LOG_AT,
         trace::ERROR,

@@ -4,9 +4,11 @@
 //! language's part.
 
 use bytes::Bytes;
-use module_api::{Call, Function, KeyRule, Outcome, Param, ParamKind, Routes, Selector, Value, Variable};
+use module_api::{
+    Call, Departure, Function, KeyRule, Outcome, Param, ParamKind, RouteKind, Routes, Selector, Socket, Value, Variable,
+};
 
-pub(super) static ALL: [Variable; 12] = [
+pub(super) static ALL: [Variable; 19] = [
     operand("method", "The method; in reply routes the one of the CSeq.", "if (method==\"INVITE\") exit;", method),
     operand("uri", "The current Request-URI; in reply routes the status code.", "if (uri==myself) exit;", uri),
     operand("status", "In reply routes the status code; elsewhere the Request-URI.", "if (status=~\"1..\") exit;", uri),
@@ -40,7 +42,60 @@ pub(super) static ALL: [Variable; 12] = [
         let message = &call.context.message;
         message.to().ok().map(|to| message.slice(to.uri_span)).into()
     }),
+    leaving(
+        "snd_ip",
+        "In onsend_route the local address that the message leaves from.",
+        "if (snd_ip==192.0.2.1) exit;",
+        |call, _| socket(call).map_or(Value::Null, |socket| text(socket.address.ip().to_string())),
+    ),
+    leaving(
+        "snd_port",
+        "In onsend_route the local port that the message leaves from.",
+        "if (snd_port==5060) exit;",
+        |call, _| socket(call).map_or(Value::Null, |socket| Value::Int(socket.address.port().into())),
+    ),
+    leaving(
+        "snd_proto",
+        "In onsend_route the transport over which the message leaves.",
+        "if (snd_proto==TCP) exit;",
+        |call, _| departure(call).map_or(Value::Null, |departure| Value::from_static(departure.transport.as_str())),
+    ),
+    leaving("snd_af", "In onsend_route the address family: inet or inet6.", "if (snd_af==INET6) exit;", |call, _| {
+        departure(call).map_or(Value::Null, |departure| Value::Int(if departure.peer.is_ipv4() { 2 } else { 10 }))
+    }),
+    leaving(
+        "to_ip",
+        "In onsend_route the address that the message is sent to.",
+        "if (to_ip==192.0.2.7) drop;",
+        |call, _| departure(call).map_or(Value::Null, |departure| text(departure.peer.ip().to_string())),
+    ),
+    leaving(
+        "to_port",
+        "In onsend_route the port that the message is sent to.",
+        "if (to_port==5060) exit;",
+        |call, _| departure(call).map_or(Value::Null, |departure| Value::Int(departure.peer.port().into())),
+    ),
+    leaving(
+        "to_proto",
+        "In onsend_route the transport over which the message leaves.",
+        "if (to_proto==TCP) exit;",
+        |call, _| departure(call).map_or(Value::Null, |departure| Value::from_static(departure.transport.as_str())),
+    ),
 ];
+
+/// An operand that has a value only just before a message leaves.
+const fn leaving(name: &'static str, doc: &'static str, example: &'static str, read: Read) -> Variable {
+    Variable { routes: Routes::of(RouteKind::Send), ..operand(name, doc, example, read) }
+}
+
+fn departure(call: &Call<'_>) -> Option<Departure> {
+    call.context.note::<Departure>().copied()
+}
+
+fn socket<'a>(call: &'a Call<'_>) -> Option<&'a Socket> {
+    let departure = departure(call)?;
+    call.host.sockets().get(usize::from(departure.socket.0))
+}
 
 pub(super) const LEN_GT: Function = Function {
     name: "len_gt",
@@ -106,6 +161,30 @@ mod tests {
         assert_eq!(bench.read(&MODULE, "status", None), text("183"));
         assert_eq!(bench.read(&MODULE, "uri", None), text("183"));
         assert_eq!(bench.read(&MODULE, "method", None), text("INVITE"));
+    }
+
+    #[test]
+    fn just_before_it_leaves_a_message_shows_its_way() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.read(&MODULE, "to_ip", None), Value::Null);
+        bench.context.set_note(Departure {
+            socket: module_api::SocketId(1),
+            transport: sip_message::Transport::Tcp,
+            peer: ([203, 0, 113, 9], 5080).into(),
+        });
+        let expected = [
+            ("snd_ip", text("192.0.2.1")),
+            ("snd_port", Value::Int(5060)),
+            ("snd_proto", text("TCP")),
+            ("snd_af", Value::Int(2)),
+            ("to_ip", text("203.0.113.9")),
+            ("to_port", Value::Int(5080)),
+        ];
+        for (name, value) in expected {
+            assert_eq!(bench.read(&MODULE, name, None), value, "{name}");
+        }
+        assert_eq!(bench.read(&crate::pv::MODULE, "sndto", Some("ip")), text("203.0.113.9"));
+        assert_eq!(bench.read(&crate::pv::MODULE, "sndfrom", Some("port")), Value::Int(5060));
     }
 
     #[test]

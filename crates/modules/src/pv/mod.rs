@@ -7,6 +7,7 @@ mod branch;
 mod calendar;
 mod constant;
 mod credentials;
+mod departure;
 mod function;
 mod header;
 mod identity;
@@ -180,6 +181,9 @@ pub static MODULE: Module = Module {
         arrival::PROCESS,
         named("PID", arrival::PROCESS),
         arrival::MESSAGE_ID,
+        departure::TO,
+        named("snd", departure::TO),
+        departure::FROM,
         attribute::VAR,
         named("vz", attribute::VAR),
         attribute::UNSET_VAR,

@@ -7,7 +7,7 @@ use super::Checker;
 use super::call::int;
 use super::expression::named_number;
 use super::tree::Expression;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, codes, is_slip};
 use crate::pattern;
 use crate::program::{Argument, Text};
 use crate::source::Span;
@@ -95,6 +95,9 @@ impl Checker<'_, '_> {
     /// A string in quotes.
     fn quoted(&mut self, written: &str, slot: Slot<'_>, in_xlog: bool) -> Option<Checked> {
         let kind = slot.param.kind;
+        if kind == ParamKind::Header {
+            self.header(written, slot.span);
+        }
         match kind {
             ParamKind::Str | ParamKind::Options => return constant(text(written.to_owned())),
             ParamKind::Format if self.is_ser() && !in_xlog => return constant(text(written.to_owned())),
@@ -172,6 +175,19 @@ impl Checker<'_, '_> {
         None
     }
 
+    /// The name of a header, which may be a slip of the finger.
+    pub(super) fn header(&mut self, name: &str, span: Span) {
+        if HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            return;
+        }
+        let Some(meant) = HEADERS.iter().find(|known| is_slip(&name.to_ascii_lowercase(), &known.to_ascii_lowercase()))
+        else {
+            return;
+        };
+        let text = format!("no header is known as `{name}`");
+        self.report(Diagnostic::warning(codes::UNKNOWN_HEADER, span, text).help(format!("did you mean `{meant}`?")));
+    }
+
     fn address(&mut self, written: &str, slot: Slot<'_>) -> Option<Checked> {
         match slot.param.kind {
             ParamKind::HostPort | ParamKind::Str | ParamKind::Format | ParamKind::Options => {
@@ -214,6 +230,76 @@ impl Checker<'_, '_> {
         None
     }
 }
+
+/// Headers of RFC 3261 and of extensions that scripts deal with; any other name may be the script's own.
+const HEADERS: &[&str] = &[
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Alert-Info",
+    "Allow",
+    "Allow-Events",
+    "Authorization",
+    "Call-ID",
+    "Call-Info",
+    "Contact",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-Type",
+    "CSeq",
+    "Date",
+    "Diversion",
+    "Error-Info",
+    "Event",
+    "Expires",
+    "From",
+    "Geolocation",
+    "Identity",
+    "In-Reply-To",
+    "Max-Forwards",
+    "Min-Expires",
+    "Min-SE",
+    "MIME-Version",
+    "Organization",
+    "P-Asserted-Identity",
+    "P-Preferred-Identity",
+    "Path",
+    "Priority",
+    "Privacy",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Require",
+    "RAck",
+    "Reason",
+    "Record-Route",
+    "Refer-To",
+    "Referred-By",
+    "Remote-Party-ID",
+    "Replaces",
+    "Reply-To",
+    "Require",
+    "Retry-After",
+    "Route",
+    "RSeq",
+    "Server",
+    "Service-Route",
+    "Session-Expires",
+    "Session-ID",
+    "SIP-ETag",
+    "SIP-If-Match",
+    "Subject",
+    "Subscription-State",
+    "Supported",
+    "Timestamp",
+    "To",
+    "Unsupported",
+    "User-Agent",
+    "Via",
+    "Warning",
+    "WWW-Authenticate",
+];
 
 fn text(text: String) -> Arg {
     Arg::Value(Value::Str(Bytes::from(text)))

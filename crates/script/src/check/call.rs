@@ -3,6 +3,7 @@
 use module_api::{Function, ParamKind, RouteKind, Routes, Value};
 
 use super::expression::placeholder;
+use super::legacy;
 use super::reach::Use;
 use super::tree::{Expression, ExpressionKind, Type};
 use super::{Checker, title};
@@ -20,12 +21,22 @@ impl Checker<'_, '_> {
         let Some((module, function)) = self.pick(name, arguments.len(), span) else {
             // The arguments may have mistakes of their own.
             for argument in arguments {
+                // Functions that are absent may well be what runs a route.
+                if let syntax::ExpressionKind::Text(name) = &argument.kind
+                    && let Some(route) = self.scope.route(RouteKind::Request, name)
+                {
+                    self.reach.root(route, RouteKind::Request);
+                }
                 if !matches!(argument.kind, syntax::ExpressionKind::Word(_)) {
                     self.expression(argument);
                 }
             }
             return placeholder(span);
         };
+        if let Some(advice) = legacy::advice(function.name).filter(|_| !self.is_ser()) {
+            let text = format!("`{}` should not be used any more", function.name);
+            self.report(Diagnostic::warning(codes::DEPRECATED, name.span, text).help(advice));
+        }
         if function.routes != Routes::ANY {
             let (route, is_guarded) = (self.route, self.conditions > 0);
             let (allowed, name_text) = (function.routes, name.text.clone());
@@ -49,7 +60,8 @@ impl Checker<'_, '_> {
 
     /// The entry of a function that takes so many arguments.
     fn pick(&mut self, name: &Word, count: usize, span: Span) -> Option<(u16, &'static Function)> {
-        let candidates = self.scope.functions(&name.text);
+        let renamed = self.renamed(name);
+        let candidates = self.scope.functions(renamed.unwrap_or(&name.text));
         let fits = |function: &Function| (function.required()..=function.params.len()).contains(&count);
         if let Some(found) = candidates.iter().find(|(_, function)| fits(function)) {
             return Some(*found);
@@ -66,9 +78,39 @@ impl Checker<'_, '_> {
         None
     }
 
+    /// The present name of a function of old.
+    fn renamed(&mut self, name: &Word) -> Option<&'static str> {
+        if !self.scope.functions(&name.text).is_empty() {
+            return None;
+        }
+        let new = legacy::function(&name.text)?;
+        let is_known = !self.scope.functions(new).is_empty();
+        if is_known && !self.is_ser() {
+            let text = format!("`{}` is called `{new}` now", name.text);
+            self.report(Diagnostic::warning(codes::DEPRECATED, name.span, text).help(format!("write `{new}(...)`")));
+        }
+        is_known.then_some(new)
+    }
+
     fn unknown_function(&mut self, name: &Word) {
-        let owners = self.scope.owners_of_function(&name.text);
+        let current = legacy::function(&name.text).unwrap_or(&name.text);
+        let mut owners = self.scope.owners_of_function(&name.text);
+        if owners.is_empty() {
+            owners = self.scope.owners_of_function(current);
+        }
+        if owners.is_empty() {
+            let absent = [name.text.as_str(), current];
+            let owner = absent.iter().find_map(|name| self.absent.owner_of_function(name, self.input.options.catalog));
+            if let Some(owner) = owner {
+                let catalog = self.input.options.catalog;
+                return self.absent.name(owner, &name.text, name.span, catalog, self.diagnostics);
+            }
+        }
         let found = if owners.is_empty() {
+            let is_near = crate::diagnostic::closest(&name.text, self.scope.function_names()).is_some();
+            if self.absent.may_explain() && !is_near {
+                return;
+            }
             let text = format!("unknown function `{}`", name.text);
             let found = Diagnostic::error(codes::UNKNOWN_FUNCTION, name.span, text).label("no module has it");
             found.suggest(&name.text, self.scope.function_names())

@@ -61,7 +61,7 @@ impl Checker<'_, '_> {
     pub(super) fn unknown_word(&mut self, word: &str, span: Span) {
         let found = Diagnostic::error(codes::UNKNOWN_WORD, span, format!("`{word}` means nothing here"))
             .label("no operand, flag or definition has this name");
-        let defines = self.input.defines.iter().map(String::as_str);
+        let defines = self.input.defines.iter().map(|(name, _)| name.as_str());
         let known = defines.chain(self.scope.flag_names()).chain(super::operand::NAMES.iter().copied());
         let found = match crate::diagnostic::closest(word, known) {
             Some(candidate) => found.help(format!("did you mean `{candidate}`?")),

@@ -1,8 +1,12 @@
 //! Tree to checked tree: resolves every name and reports everything that is wrong in one go.
 
+mod absent;
+mod answer;
 mod argument;
 mod call;
+mod event;
 mod expression;
+mod legacy;
 mod modules;
 mod operand;
 mod reach;
@@ -17,6 +21,8 @@ use crate::configuration::LoadedModule;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::lex::Marker;
 use crate::load::LoadOptions;
+use crate::program::ConfigValue;
+use crate::settings::Settings;
 use crate::source::Span;
 use crate::syntax::tree::{RouteTree, Tree};
 use scope::Scope;
@@ -26,8 +32,9 @@ pub(crate) struct Input<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) dialect: Dialect,
     pub(crate) marker: Option<Marker>,
-    /// Names that were defined, for suggestions.
-    pub(crate) defines: &'a [String],
+    /// What was defined, with its text.
+    pub(crate) defines: &'a [(String, String)],
+    pub(crate) settings: &'a Settings,
     pub(crate) options: &'a LoadOptions<'a>,
 }
 
@@ -35,25 +42,31 @@ pub(crate) struct Input<'a> {
 pub(crate) struct Checked {
     pub(crate) routes: Vec<tree::Route>,
     pub(crate) modules: Vec<LoadedModule>,
+    pub(crate) values: Vec<ConfigValue>,
 }
 
 /// Checks a whole script.
 pub(crate) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Checked {
-    let modules = modules::check(input.tree, input.options.catalog, diagnostics);
+    let (modules, absent) = modules::check(input.tree, input.options.catalog, input.dialect, diagnostics);
     let blocks = gather(input.tree, diagnostics);
     let scope = Scope::new(input, &modules, &blocks, diagnostics);
     let mut checker = Checker {
         input,
         scope,
+        absent,
         diagnostics,
         reach: reach::Reach::default(),
+        values: Vec::new(),
         route: RouteId(0),
         conditions: 0,
         depth: 0,
     };
-    let routes = blocks.iter().enumerate().map(|(n, block)| checker.block(RouteId(n as u16), block)).collect();
+    let routes: Vec<_> = blocks.iter().enumerate().map(|(n, block)| checker.block(RouteId(n as u16), block)).collect();
+    let values = std::mem::take(&mut checker.values);
+    checker.events(&blocks);
     checker.finish(&blocks);
-    Checked { routes, modules }
+    answer::check(&routes, &blocks, &modules, input.dialect, diagnostics);
+    Checked { routes, modules, values }
 }
 
 /// The blocks of one route.
@@ -109,8 +122,11 @@ fn gather<'a>(tree: &'a Tree, diagnostics: &mut Diagnostics) -> Vec<Block<'a>> {
 struct Checker<'a, 'b> {
     input: &'a Input<'a>,
     scope: Scope<'a>,
+    absent: absent::AbsentModules,
     diagnostics: &'b mut Diagnostics,
     reach: reach::Reach,
+    /// Values of the configuration that the routes read.
+    values: Vec<ConfigValue>,
     /// The route that is being checked.
     route: RouteId,
     /// How many conditions surround the statement.

@@ -1,17 +1,25 @@
 //! `loadmodule` and `modparam`.
 
-use module_api::{Module, Setting, SettingKind, Value};
+use module_api::{Dialect, Module, Setting, SettingKind, Value};
 use regex::Regex;
 
+use super::absent::AbsentModules;
+use super::legacy;
 use crate::configuration::LoadedModule;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::settings::boolean;
 use crate::source::Span;
 use crate::syntax::tree::{Literal, ModParam, Tree, Word};
 
-/// The modules of a script, `core` and `pv` first.
-pub(super) fn check(tree: &Tree, catalog: &[&'static Module], diagnostics: &mut Diagnostics) -> Vec<LoadedModule> {
-    let mut loading = Loading { loaded: Vec::new(), at: Vec::new(), catalog, diagnostics };
+/// The modules of a script, `core` and `pv` first, and those that it asks for in vain.
+pub(super) fn check(
+    tree: &Tree,
+    catalog: &[&'static Module],
+    dialect: Dialect,
+    diagnostics: &mut Diagnostics,
+) -> (Vec<LoadedModule>, AbsentModules) {
+    let absent = AbsentModules::default();
+    let mut loading = Loading { loaded: Vec::new(), at: Vec::new(), catalog, dialect, absent, diagnostics };
     for name in ["core", "pv"] {
         if let Some(module) = find(catalog, name) {
             loading.add(module, 0);
@@ -23,21 +31,12 @@ pub(super) fn check(tree: &Tree, catalog: &[&'static Module], diagnostics: &mut 
     for modparam in &tree.modparams {
         loading.modparam(modparam);
     }
-    loading.loaded
+    (loading.loaded, loading.absent)
 }
 
-/// Modules that went by another name once, or do nothing that has to be loaded here.
-fn canonical(name: &str) -> &str {
-    match name {
-        "tm_mod" => "tm",
-        "db_mysql" => "mysql",
-        name => name,
-    }
-}
-
+/// A module by its name, or by one that it had in other years.
 fn find(catalog: &[&'static Module], name: &str) -> Option<&'static Module> {
-    let exact = catalog.iter().copied().find(|module| module.name == name);
-    exact.or_else(|| catalog.iter().copied().find(|module| module.name == canonical(name)))
+    legacy::names_of(name).find_map(|name| catalog.iter().copied().find(|module| module.name == name))
 }
 
 struct Loading<'a> {
@@ -45,29 +44,45 @@ struct Loading<'a> {
     /// After how many `loadmodule` lines each is there.
     at: Vec<usize>,
     catalog: &'a [&'static Module],
+    dialect: Dialect,
+    absent: AbsentModules,
     diagnostics: &'a mut Diagnostics,
 }
 
 impl Loading<'_> {
     fn add(&mut self, module: &'static Module, line: usize) {
+        if self.loaded.iter().any(|loaded| loaded.module.name == module.name) {
+            return;
+        }
         self.loaded.push(LoadedModule { module, settings: Vec::new() });
         self.at.push(line);
     }
 
     fn load(&mut self, word: &Word, line: usize, before: &[Word]) {
         let Some(module) = find(self.catalog, &word.text) else {
+            let names = legacy::names_of(&word.text);
+            if names.into_iter().any(|name| self.absent.load(name, word.span, self.diagnostics)) {
+                return;
+            }
             let known = self.catalog.iter().map(|module| module.name);
             let found = Diagnostic::error(codes::UNKNOWN_MODULE, word.span, format!("unknown module `{}`", word.text))
                 .label("there is no such module here");
             return self.diagnostics.push(found.suggest(&word.text, known));
         };
-        if let Some(earlier) = before.iter().find(|earlier| canonical(&earlier.text) == canonical(&word.text)) {
+        let is_same =
+            |earlier: &&Word| find(self.catalog, &earlier.text).is_some_and(|other| other.name == module.name);
+        if let Some(earlier) = before.iter().find(is_same) {
             let text = format!("module `{}` is loaded twice", module.name);
             let found = Diagnostic::warning(codes::MODULE_TWICE, word.span, text);
             return self.diagnostics.push(found.note(Some(earlier.span), "first loaded here"));
         }
-        if !self.loaded.iter().any(|loaded| loaded.module.name == module.name) {
-            self.add(module, line);
+        self.add(module, line);
+        if self.dialect == Dialect::Ser {
+            for companion in legacy::companions(&word.text) {
+                if let Some(module) = find(self.catalog, companion) {
+                    self.add(module, line);
+                }
+            }
         }
     }
 
@@ -78,13 +93,15 @@ impl Loading<'_> {
             return self.diagnostics.push(Diagnostic::error(codes::BAD_REGEX, modparam.module.span, text));
         };
         let is_there = |(loaded, at): (&LoadedModule, &usize)| {
-            *at <= modparam.loaded
-                && (pattern.is_match(loaded.module.name)
-                    || canonical(&modparam.module.text) == canonical(loaded.module.name))
+            *at <= modparam.loaded && legacy::names_of(loaded.module.name).any(|name| pattern.is_match(name))
         };
         let targets: Vec<usize> =
             self.loaded.iter().zip(&self.at).enumerate().filter(|(_, pair)| is_there(*pair)).map(|(n, _)| n).collect();
         if targets.is_empty() {
+            // What an absent module could be told is not known, and that it is absent has been said.
+            if self.absent.is_loaded(|name| legacy::names_of(name).any(|name| pattern.is_match(name))) {
+                return;
+            }
             return self.no_module(modparam);
         }
         for target in targets {
@@ -107,6 +124,9 @@ impl Loading<'_> {
         let module = self.loaded[target].module;
         let name = modparam.parameter.text.as_str();
         let Some(parameter) = module.parameters.iter().find(|parameter| parameter.name == name) else {
+            if self.set_elsewhere(module.name, modparam) {
+                return;
+            }
             let text = format!("module `{}` has no parameter `{name}`", module.name);
             let known = module.parameters.iter().map(|parameter| parameter.name);
             let found = Diagnostic::error(codes::MODPARAM_UNKNOWN, modparam.parameter.span, text).suggest(name, known);
@@ -126,6 +146,23 @@ impl Loading<'_> {
             Ok(value) => self.loaded[target].settings.push(Setting { name: name.to_owned(), value }),
             Err(expected) => self.wrong_kind(module, name, expected, modparam.value_span),
         }
+    }
+
+    /// Sets a parameter of old where it is now. False when there never was one of this name.
+    fn set_elsewhere(&mut self, module: &str, modparam: &ModParam) -> bool {
+        let Some((module, name)) = legacy::parameter(module, &modparam.parameter.text) else { return false };
+        if name.is_empty() {
+            return true;
+        }
+        let Some(found) = find(self.catalog, module) else { return false };
+        self.add(found, modparam.loaded);
+        let Some(target) = self.loaded.iter().position(|loaded| loaded.module.name == found.name) else { return false };
+        if !found.parameters.iter().any(|parameter| parameter.name == name) {
+            return false;
+        }
+        let parameter = Word { text: name.to_owned(), span: modparam.parameter.span };
+        self.set(target, &ModParam { parameter, ..modparam.clone() });
+        true
     }
 
     fn wrong_kind(&mut self, module: &Module, name: &str, expected: &str, span: Span) {

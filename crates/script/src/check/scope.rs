@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use module_api::{FLAG_COUNT, Function, Module, RouteId, RouteKind, Variable};
+use bytes::Bytes;
+use module_api::{FLAG_COUNT, Function, Module, RouteId, RouteKind, Value, Variable};
 
 use super::{Block, Input};
 use crate::configuration::LoadedModule;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
+use crate::program::ConfigValue;
+use crate::syntax::tree::{Literal, Word};
 
 /// Everything that can be named.
 pub(super) struct Scope<'a> {
@@ -17,6 +20,8 @@ pub(super) struct Scope<'a> {
     module_names: Vec<&'static str>,
     flags: HashMap<&'a str, i64>,
     routes: HashMap<(RouteKind, &'a str), RouteId>,
+    /// `group.name = value` lines.
+    configs: &'a [(Word, Literal)],
     catalog: &'a [&'static Module],
 }
 
@@ -34,6 +39,7 @@ impl<'a> Scope<'a> {
             module_names: modules.iter().map(|loaded| loaded.module.name).collect(),
             flags: flags(input, diagnostics),
             routes: HashMap::new(),
+            configs: &input.tree.variables,
             catalog: input.options.catalog,
         };
         for (n, loaded) in modules.iter().enumerate() {
@@ -73,6 +79,40 @@ impl<'a> Scope<'a> {
 
     pub(super) fn module_name(&self, n: u16) -> &'static str {
         self.module_names.get(usize::from(n)).copied().unwrap_or("")
+    }
+
+    /// The value of `group.name`, with those of its instances.
+    pub(super) fn config(&self, path: &str) -> Option<ConfigValue> {
+        let (group, name) = path.split_once('.')?;
+        let mut config =
+            ConfigValue { group: Bytes::from(group.to_owned()), value: Value::Null, instances: Vec::new() };
+        let mut is_known = false;
+        for (word, literal) in self.configs {
+            let Some((of, last)) = word.text.rsplit_once('.') else { continue };
+            let (of, instance) = of.split_once('[').map_or((of, None), |(of, rest)| (of, rest.strip_suffix(']')));
+            if of != group || last != name {
+                continue;
+            }
+            is_known = true;
+            match instance.and_then(|id| id.trim().parse().ok()) {
+                Some(id) => config.instances.push((id, literal.to_value())),
+                None => config.value = literal.to_value(),
+            }
+        }
+        is_known.then_some(config)
+    }
+
+    pub(super) fn config_names(&self) -> impl Iterator<Item = &'a str> {
+        self.configs.iter().map(|(word, _)| word.text.as_str())
+    }
+
+    /// The modules that announce an event, loaded or not, with every name of an event.
+    pub(super) fn events(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.catalog.iter().flat_map(|module| module.events.iter().map(|event| (module.name, event.name)))
+    }
+
+    pub(super) fn is_loaded(&self, module: &str) -> bool {
+        self.module_names.contains(&module)
     }
 
     pub(super) fn flag(&self, name: &str) -> Option<i64> {

@@ -1,7 +1,7 @@
 //! `$`-variables, format strings, transformations, selects.
 
 use bytes::Bytes;
-use module_api::{Index, KeyRule, Variable};
+use module_api::{Index, KeyRule, Other, Value, Variable};
 
 use super::Checker;
 use super::expression::placeholder;
@@ -10,7 +10,7 @@ use super::reach::Use;
 use super::tree::{Expression, ExpressionKind, Type};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::lex::Marker;
-use crate::program::{IndexUse, Source, Text, TextPiece, VariableUse};
+use crate::program::{ConfigValue, IndexUse, Source, Text, TextPiece, VariableUse};
 use crate::source::Span;
 use crate::syntax::tree::Word;
 use crate::syntax::{Piece, VariableTree, parse_text, parse_variable};
@@ -34,7 +34,7 @@ impl Checker<'_, '_> {
         let variable = self.variable(&word.text, word.span)?;
         let why = match variable.source {
             Source::Module { variable: entry, .. } if entry.write.is_none() => "is read-only",
-            Source::ReturnCode | Source::Null => "is read-only",
+            Source::ReturnCode | Source::Null | Source::Config(_) | Source::Of(_) => "is read-only",
             _ if !variable.transforms.is_empty() => "cannot be written through a transformation",
             _ => return Some(variable),
         };
@@ -65,15 +65,28 @@ impl Checker<'_, '_> {
     }
 
     fn resolve(&mut self, tree: &VariableTree, text: &str, span: Span) -> Option<VariableUse> {
+        let of = self.other(&tree.name);
         let mut key = match &tree.key {
+            Some(key) if of.is_some() && !key.starts_with('$') => Some(self.text(&format!("$({key})"), span)?),
             Some(key) => Some(self.text(key, span)?),
             None => None,
         };
         let source = match tree.name.as_str() {
             "null" => Source::Null,
             "rc" | "retcode" | "?" => Source::ReturnCode,
+            "def" | "defn" | "defv" | "defs" if tree.key.is_some() => self.definition(tree, span),
+            "env" | "envn" if tree.key.is_some() => self.environment(tree),
+            "sel" if tree.key.as_ref().is_some_and(|key| key.starts_with("cfg_get.")) => self.config(tree, span),
             name => match self.scope.variable(name) {
+                Some((_, variable)) if of.is_some() => {
+                    self.check_key(variable, key.is_some(), span)?;
+                    self.note_use(variable, text, span);
+                    Source::Of(of?)
+                }
                 Some((module, variable)) => {
+                    if let (Some(header), true) = (&tree.key, name.starts_with("hdr") || name.starts_with("hfl")) {
+                        self.header(header, span);
+                    }
                     self.check_key(variable, key.is_some(), span)?;
                     self.note_use(variable, text, span);
                     Source::Module { variable, module }
@@ -100,10 +113,76 @@ impl Checker<'_, '_> {
         Some(VariableUse { source, key, index, transforms: transforms.into() })
     }
 
+    /// The message that a variable of variables is about.
+    fn other(&self, name: &str) -> Option<Other> {
+        match self.scope.variable(name)?.1.key {
+            KeyRule::Of(other) => Some(other),
+            _ => None,
+        }
+    }
+
+    /// `$def(NAME)`: what the preprocessor defined.
+    fn definition(&mut self, tree: &VariableTree, span: Span) -> Source {
+        let name = tree.key.as_deref().unwrap_or("");
+        if let Some((_, value)) = self.input.defines.iter().find(|(known, _)| known == name) {
+            let value = value.trim().trim_matches('"').to_owned();
+            return self.config_value(ConfigValue {
+                group: Bytes::new(),
+                value: Value::Str(value.into()),
+                instances: Vec::new(),
+            });
+        }
+        let found = Diagnostic::warning(codes::UNDEFINED, span, format!("`{name}` is not defined"));
+        let found = found.label("always `$null`");
+        self.report(found.suggest(name, self.input.defines.iter().map(|(known, _)| known.as_str())));
+        Source::Null
+    }
+
+    /// `$env(NAME)`: the environment as it is at load.
+    fn environment(&mut self, tree: &VariableTree) -> Source {
+        match self.input.options.reader.environment(tree.key.as_deref().unwrap_or("")) {
+            Some(value) => self.config_value(ConfigValue {
+                group: Bytes::new(),
+                value: Value::Str(value.into()),
+                instances: Vec::new(),
+            }),
+            None => Source::Null,
+        }
+    }
+
+    /// `$sel(cfg_get.group.name)`: what the script sets with `group.name = value`.
+    fn config(&mut self, tree: &VariableTree, span: Span) -> Source {
+        let path = tree.key.as_deref().unwrap_or("").trim_start_matches("cfg_get.");
+        if let Some(value) = self.scope.config(path) {
+            return self.config_value(value);
+        }
+        if let Some(name) = path.strip_prefix("core.").filter(|name| self.input.settings.knows(name)) {
+            let value = self.input.settings.value(name);
+            return self.config_value(ConfigValue { group: Bytes::new(), value, instances: Vec::new() });
+        }
+        let text = format!("no line of this script sets `{path}`");
+        let found = Diagnostic::warning(codes::UNDEFINED, span, text).label("always `$null`");
+        let found = found.suggest(path, self.scope.config_names());
+        self.report(if found.help.is_none() {
+            found.help(format!("add `{path} = \"...\"` at the top"))
+        } else {
+            found
+        });
+        Source::Null
+    }
+
+    fn config_value(&mut self, value: ConfigValue) -> Source {
+        let at = self.values.iter().position(|known| *known == value).unwrap_or(self.values.len());
+        if at == self.values.len() {
+            self.values.push(value);
+        }
+        Source::Config(at as u32)
+    }
+
     fn check_key(&mut self, variable: &Variable, has_key: bool, span: Span) -> Option<()> {
         let text = match (variable.key, has_key) {
             (KeyRule::None, true) => format!("`${}` takes no key in parentheses", variable.name),
-            (KeyRule::Required, false) => format!("`${}` needs a key in parentheses", variable.name),
+            (KeyRule::Required | KeyRule::Of(_), false) => format!("`${}` needs a key in parentheses", variable.name),
             _ => return Some(()),
         };
         let found = Diagnostic::error(codes::VARIABLE_FORM, span, text);
@@ -128,6 +207,12 @@ impl Checker<'_, '_> {
                 self.report(warning.suggest_variable(name, self.scope.variable_names()));
             }
             return Some(found);
+        }
+        let is_here = self.scope.owner_of_variable(name).is_some();
+        if let (false, Some(owner)) = (is_here, self.absent.owner_of_variable(name, self.input.options.catalog)) {
+            let catalog = self.input.options.catalog;
+            self.absent.name(owner, &format!("${name}"), span, catalog, self.diagnostics);
+            return None;
         }
         let found = Diagnostic::error(codes::UNKNOWN_VARIABLE, span, format!("unknown variable `${name}`"));
         self.report(match self.scope.owner_of_variable(name) {
@@ -212,7 +297,8 @@ impl Checker<'_, '_> {
 
     /// `@a.b.c`, which later scripts write `$sel(a.b.c)`.
     pub(super) fn select(&mut self, path: &str, span: Span) -> Expression {
-        if self.scope.variable("sel").is_some() {
+        let is_config = path.starts_with("@cfg_get.");
+        if is_config || self.scope.variable("sel").is_some() {
             return self.read(&format!("$sel({})", path.trim_start_matches('@')), span);
         }
         let found = Diagnostic::error(codes::UNKNOWN_VARIABLE, span, format!("the select `{path}` is not known here"));

@@ -57,6 +57,8 @@ codes! {
     MODPARAM_UNKNOWN = 123;
     /// `modparam` with a value of the wrong kind.
     MODPARAM_KIND = 124;
+    /// A module that exists elsewhere and is not built in here.
+    ABSENT_MODULE = 125;
     /// A function that no module has.
     UNKNOWN_FUNCTION = 201;
     /// A function of a module that is not loaded.
@@ -91,12 +93,22 @@ codes! {
     TYPE_CLASH = 216;
     /// A host name that has no address to compare with.
     UNRESOLVED_HOST = 217;
+    /// An event that no module announces.
+    UNKNOWN_EVENT = 218;
+    /// A header that looks like a misspelt one.
+    UNKNOWN_HEADER = 219;
     /// A statement that can never run.
     UNREACHABLE = 301;
     /// A route that nothing calls.
     UNUSED_ROUTE = 302;
     /// A script without a route for requests.
     NO_MAIN_ROUTE = 303;
+    /// A function that goes by another name now, or should not be used any more.
+    DEPRECATED = 304;
+    /// A way through the request route that neither answers nor relays.
+    UNANSWERED = 305;
+    /// A definition that nothing uses.
+    UNUSED_DEFINE = 306;
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod render;
 mod suggest;
 
 pub use codes::Code;
-pub(crate) use suggest::closest;
+pub(crate) use suggest::{closest, is_slip};
 
 use crate::source::{SourceMap, Span};
 

@@ -9,6 +9,18 @@ pub(crate) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     ranked.min_by_key(|(d, candidate)| (*d, *candidate)).map(|(_, candidate)| candidate)
 }
 
+/// Whether one name is another with two neighbours swapped, or with one letter more or less. A letter in the place of
+/// another is none: names such as IPV4 and IPV6 differ on purpose.
+pub(crate) fn is_slip(name: &str, known: &str) -> bool {
+    let is_swap = || {
+        let (mut a, mut b): (Vec<u8>, Vec<u8>) = (name.bytes().collect(), known.bytes().collect());
+        a.sort_unstable();
+        b.sort_unstable();
+        a == b
+    };
+    name != known && name.len() >= 5 && distance(name, known) == 1 && (name.len() != known.len() || is_swap())
+}
+
 /// Edit distance with neighbours swapped counting as one edit (optimal string alignment), ignoring case.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.to_ascii_lowercase().chars().collect();
@@ -32,6 +44,14 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_letter_in_the_place_of_another_may_be_on_purpose() {
+        assert!(is_slip("WITH_MYSLQ", "WITH_MYSQL"));
+        assert!(is_slip("Contct", "Contact"));
+        assert!(!is_slip("WITH_IPV4", "WITH_IPV6"));
+        assert!(!is_slip("Date", "Data"));
+    }
 
     #[test]
     fn a_slip_of_the_finger_finds_the_name_and_a_different_word_does_not() {

@@ -43,6 +43,16 @@ impl Defines {
         self.0.remove(name).is_some()
     }
 
+    /// Every name with its text.
+    pub(super) fn all(&self) -> Vec<(String, String)> {
+        self.0.iter().map(|(name, define)| (name.clone(), define.value.clone())).collect()
+    }
+
+    /// Names that a line of the script defines, with the place.
+    pub(super) fn of_script(&self) -> impl Iterator<Item = (&str, Span)> {
+        self.0.iter().filter_map(|(name, define)| Some((name.as_str(), define.span?)))
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

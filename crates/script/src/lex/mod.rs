@@ -8,6 +8,7 @@ mod lexer;
 mod preprocess;
 mod substitute;
 mod token;
+mod unused;
 
 pub(crate) use dialect::{Marker, detect};
 pub(crate) use preprocess::preprocess;

@@ -16,8 +16,8 @@ pub(crate) struct Preprocessed {
     pub(crate) marker: Option<Marker>,
     /// Whether a directive other than a marker occurs: only Kamailio has them.
     pub(crate) uses_directives: bool,
-    /// Every name that was ever defined, for suggestions.
-    pub(crate) names: Vec<String>,
+    /// What is defined at the end, with its text.
+    pub(crate) defines: Vec<(String, String)>,
 }
 
 /// Reads `path` and all that it includes.
@@ -36,6 +36,7 @@ pub(crate) fn preprocess(
         conditions: Vec::new(),
         marker: None,
         uses_directives: false,
+        asked: Vec::new(),
         depth: 0,
     };
     match reader.read(path) {
@@ -47,8 +48,9 @@ pub(crate) fn preprocess(
     }
     let end = state.tokens.last().map(|token| token.span.after()).unwrap_or_default();
     state.tokens.push(Token { kind: Kind::End, text: String::new(), span: end, is_glued: false });
-    let names = state.defines.names().map(str::to_owned).collect();
-    Preprocessed { tokens: state.tokens, marker: state.marker, uses_directives: state.uses_directives, names }
+    super::unused::check(&state.defines, &state.asked, state.diagnostics);
+    let defines = state.defines.all();
+    Preprocessed { tokens: state.tokens, marker: state.marker, uses_directives: state.uses_directives, defines }
 }
 
 struct Preprocessor<'a> {
@@ -60,6 +62,8 @@ struct Preprocessor<'a> {
     conditions: Vec<Condition>,
     marker: Option<Marker>,
     uses_directives: bool,
+    /// Names that `#!ifdef` and `#!ifndef` asked for, with the place.
+    asked: Vec<(String, Span)>,
     depth: usize,
 }
 
@@ -219,6 +223,9 @@ impl Preprocessor<'_> {
         // Inside a skipped part nothing is evaluated; the pair only has to be counted.
         let is_skipping = self.conditions.last().is_some_and(|condition| !condition.holds);
         let name = directive.rest.split_whitespace().next().unwrap_or("");
+        if directive.name != "ifexp" {
+            self.asked.push((name.to_owned(), directive.span));
+        }
         let holds = !is_skipping
             && match directive.name {
                 "ifdef" => self.defines.has(name),

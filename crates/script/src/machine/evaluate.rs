@@ -1,7 +1,12 @@
 //! Variables, texts and the operations on values.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use module_api::{Call, Context, Fault, Host, Index, Level, Selector, Value};
+use module_api::{
+    Arrival, Call, Context, Fault, Host, Index, Level, Matched, Other, SelectedInstances, Selector, Target, Value,
+};
+use sip_message::Message;
 
 use crate::program::{BoundProgram, IndexUse, Source, Text, TextPiece, VariableUse};
 use crate::syntax::tree::Binary;
@@ -25,6 +30,8 @@ impl Scene<'_> {
         let mut value = match variable.source {
             Source::ReturnCode => Value::Int(self.context.return_code),
             Source::Null => Value::Null,
+            Source::Config(n) => self.config(n),
+            Source::Of(other) => self.read_of(other, variable),
             Source::Module { variable: entry, module } => {
                 let key = variable.key.as_ref().map(|key| self.render(key));
                 let selector = Selector { key: key.as_ref(), index: self.index(&variable.index) };
@@ -41,6 +48,62 @@ impl Scene<'_> {
             value = transform.apply(value, &mut |text| self.render(text));
         }
         value
+    }
+
+    /// A value of the configuration, of the instance that the request selected.
+    fn config(&self, n: u32) -> Value {
+        let Some(config) = self.program.values.get(n as usize) else { return Value::Null };
+        if !config.instances.is_empty() {
+            let selected = self.context.note::<SelectedInstances>();
+            let id = selected.and_then(|all| all.0.iter().find(|(group, _)| *group == config.group));
+            let own = id.and_then(|(_, id)| config.instances.iter().find(|(instance, _)| instance == id));
+            if let Some((_, value)) = own {
+                return value.clone();
+            }
+        }
+        config.value.clone()
+    }
+
+    /// Reads the variable in the key with another message in the place of the one at hand.
+    fn read_of(&mut self, other: Other, variable: &VariableUse) -> Value {
+        let Some(Text::Pieces(pieces)) = &variable.key else { return Value::Null };
+        let [TextPiece::Variable(inner)] = pieces.as_ref() else { return Value::Null };
+        let Some((message, arrival)) = self.other(other) else { return Value::Null };
+        let target = match message.is_request() {
+            true => Target::new(message.slice(message.request_uri_span())),
+            false => self.context.target.clone(),
+        };
+        let message = std::mem::replace(&mut self.context.message, message);
+        let target = std::mem::replace(&mut self.context.target, target);
+        let arrival = arrival.map(|arrival| std::mem::replace(&mut self.context.arrival, arrival));
+        let value = self.read(inner);
+        self.context.message = message;
+        self.context.target = target;
+        if let Some(arrival) = arrival {
+            self.context.arrival = arrival;
+        }
+        value
+    }
+
+    /// A message beside the one at hand, and where it came from as far as that is known.
+    fn other(&mut self, other: Other) -> Option<(Arc<Message>, Option<Arrival>)> {
+        match other {
+            Other::Reply if !self.context.message.is_request() => Some((Arc::clone(&self.context.message), None)),
+            Other::Reply => Some((self.context.reply.clone()?, None)),
+            Other::Request => {
+                let standing = self.host.standing(self.context);
+                let standing = standing.and_then(|standing| Some((standing.request?, standing.request_arrival)));
+                standing.or_else(|| Some((self.context.request.clone()?, None)))
+            }
+            Other::Invite => {
+                let Matched::Cancel(key) = self.host.matched(self.context) else { return None };
+                let own = self.context.transaction.replace(key);
+                let standing = self.host.standing(self.context);
+                self.context.transaction = own;
+                let standing = standing?;
+                Some((standing.request?, standing.request_arrival))
+            }
+        }
     }
 
     pub(super) fn write(&mut self, variable: &VariableUse, value: Value) -> Result<(), Fault> {

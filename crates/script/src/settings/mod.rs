@@ -12,7 +12,7 @@ pub(crate) use table::boolean;
 pub use table::{CORE_PARAMETERS, CoreKind, CoreParameter};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
-use crate::syntax::tree::{Literal, SettingTree, Tree};
+use crate::syntax::tree::{SettingTree, Tree};
 
 /// The core parameters of one script, with defaults where it says nothing.
 #[derive(Debug, Clone)]
@@ -69,7 +69,12 @@ impl Settings {
         self.values.insert(parameter(name).name, value);
     }
 
-    fn value(&self, name: &str) -> Value {
+    /// Whether there is a parameter of this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        table::find(name).is_some()
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Value {
         let parameter = parameter(name);
         self.values.get(parameter.name).cloned().unwrap_or_else(|| parameter.default_in(self.dialect))
     }
@@ -92,11 +97,7 @@ pub(crate) fn check(tree: &Tree, dialect: Dialect, diagnostics: &mut Diagnostics
         settings.aliases.extend(address::alias(alias, diagnostics));
     }
     for (name, value) in &tree.variables {
-        let value = match value {
-            Literal::Int(number) => Value::Int(*number),
-            Literal::Text(text) | Literal::Word(text) => Value::Str(text.clone().into()),
-        };
-        settings.variables.push((name.text.clone(), value));
+        settings.variables.push((name.text.clone(), value.to_value()));
     }
     settings
 }

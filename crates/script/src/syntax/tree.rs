@@ -1,6 +1,6 @@
 //! The tree of a script, as written: nothing is resolved yet.
 
-use module_api::RouteKind;
+use module_api::{RouteKind, Value};
 
 use crate::source::Span;
 
@@ -34,6 +34,15 @@ pub(crate) enum Literal {
     Word(String),
 }
 
+impl Literal {
+    pub(crate) fn to_value(&self) -> Value {
+        match self {
+            Literal::Int(number) => Value::Int(*number),
+            Literal::Text(text) | Literal::Word(text) => Value::Str(text.clone().into()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct SettingTree {
     pub(crate) name: Word,
@@ -48,7 +57,7 @@ pub(crate) struct ListenTree {
     pub(crate) name: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ModParam {
     /// A regular expression over module names.
     pub(crate) module: Word,

@@ -32,12 +32,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("uri.uparam", 0, 0, |text, _| uri_param(text, b"user")),
     op("uri.lr", 0, 0, |text, _| uri_param(text, b"lr")),
     op("uri.r2", 0, 0, |text, _| uri_param(text, b"r2")),
-    op("uri.saor", 0, 0, |text, _| address_of_record(text, true)),
-    op("uri.suri", 0, 0, |text, _| {
-        let end = text.iter().position(|byte| matches!(byte, b';' | b'?')).unwrap_or(text.len());
-        piece(text, &text[..end])
-    }),
-    op("uri.duri", 0, 0, |text, _| address_of_record(text, false)),
+    op("uri.saor", 0, 0, |text, _| short(text, true, false)),
+    op("uri.suri", 0, 0, |text, _| short(text, true, true)),
+    op("uri.duri", 0, 0, |text, _| short(text, false, true)),
     op("nameaddr.uri", 0, 0, |text, _| piece(text, name_addr(text))),
     op("nameaddr.name", 0, 0, |text, _| piece(text, display_name(text))),
     op("nameaddr.len", 0, 0, |text, _| Value::Int((text.len() - header_params(text).len()) as i64)),
@@ -90,8 +87,8 @@ fn uri_param(text: &Bytes, name: &[u8]) -> Value {
     param_value(text, uri_params(text), name, b';')
 }
 
-/// `sip:user@host`, or with the port and transport kept `sip:host:port`.
-fn address_of_record(text: &Bytes, has_user: bool) -> Value {
+/// A URI cut down to scheme and host, with the user, and with port and transport, where they are asked for.
+fn short(text: &Bytes, has_user: bool, has_place: bool) -> Value {
     let Ok(uri) = Uri::parse(text) else { return Value::from_static("") };
     let scheme = text.iter().position(|byte| *byte == b':').unwrap_or(0);
     let mut out = text[..scheme].to_vec();
@@ -101,8 +98,11 @@ fn address_of_record(text: &Bytes, has_user: bool) -> Value {
         out.push(b'@');
     }
     out.extend_from_slice(uri.host_text);
-    if let Some(port) = uri.port.filter(|_| !has_user) {
+    if let Some(port) = uri.port.filter(|_| has_place) {
         out.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    if let Some(transport) = uri.transport().filter(|_| has_place) {
+        out.extend_from_slice(format!(";transport={}", transport.uri_param()).as_bytes());
     }
     Value::Str(out.into())
 }

@@ -23,6 +23,19 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("s.ltrim", 0, 0, |text, _| piece(text, text.trim_ascii_start())),
     op("s.rtrim", 0, 0, |text, _| piece(text, text.trim_ascii_end())),
     op("s.rmws", 0, 0, |text, _| keep(text, |byte| !byte.is_ascii_whitespace())),
+    op("s.rmhdws", 0, 0, |text, _| piece(text, text.trim_ascii_start())),
+    op("s.rmhlws", 0, 0, |text, _| remove_folds(text)),
+    op("s.selectsw", 2, 2, |text, args| {
+        let separator = argument(args, 1).first().copied().unwrap_or(b',');
+        let mut parts = text.split(|byte| *byte == separator);
+        parts.find(|part| part.starts_with(argument(args, 0))).map_or(Value::Null, |part| piece(text, part))
+    }),
+    op("s.fmtlines", 2, 2, |text, args| Value::Str(wrapped(text, args, b' ').into())),
+    op("s.fmtlinet", 2, 2, |text, args| Value::Str(wrapped(text, args, b'\t').into())),
+    op("s.ftime", 1, 1, |text, args| {
+        let seconds = Value::Str(text.clone()).to_int();
+        Value::Str(super::time::format(seconds, &String::from_utf8_lossy(argument(args, 0))).into())
+    }),
     op("s.numeric", 0, 0, |text, _| keep(text, |byte| byte.is_ascii_digit())),
     op("s.count", 1, 1, |text, args| {
         let wanted = argument(args, 0).first();
@@ -120,6 +133,37 @@ fn prefixes(text: &Bytes, args: &[Bytes], quote: &str) -> Value {
         out.extend_from_slice(quote.as_bytes());
         out.extend_from_slice(&text[..end]);
         out.extend_from_slice(quote.as_bytes());
+    }
+    Value::Str(out.into())
+}
+
+/// Lines of at most `n` bytes, each led by so many blanks as the second argument says.
+fn wrapped(text: &[u8], args: &[Bytes], blank: u8) -> Vec<u8> {
+    let width = clamp(number(args, 0), text.len()).max(1);
+    let blanks = clamp(number(args, 1), 64);
+    let mut out = Vec::with_capacity(text.len());
+    for (n, line) in text.chunks(width).enumerate() {
+        if n > 0 {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend(std::iter::repeat_n(blank, blanks));
+        out.extend_from_slice(line);
+    }
+    out
+}
+
+/// Without line ends that a header value is folded at (RFC 3261 section 7.3.1).
+fn remove_folds(text: &Bytes) -> Value {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.iter().copied().peekable();
+    while let Some(byte) = rest.next() {
+        if byte == b'\r' && rest.peek() == Some(&b'\n') {
+            continue;
+        }
+        if byte == b'\n' && matches!(rest.peek(), Some(b' ' | b'\t')) {
+            continue;
+        }
+        out.push(byte);
     }
     Value::Str(out.into())
 }

@@ -318,6 +318,7 @@ static PV: Module = module(
                 Ok(())
             }),
         ),
+        variable("T_req", KeyRule::Of(Other::Request), |_, _| Value::Null, None),
         variable("ci", KeyRule::None, |_, _| Value::from_static("c1@example.org"), None),
         variable("si", KeyRule::None, |_, _| Value::from_static("198.51.100.7"), None),
         variable(
