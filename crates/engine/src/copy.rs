@@ -78,11 +78,11 @@ impl Core {
         }
         let socket = self.socket(way.socket);
         let (mut host, mut port) = sent_by(socket);
-        let mut asks_rport = false;
+        let mut asks_rport = self.shared.settings.asks_rport;
         if let Some(change) = copy.own_via {
             host = change.host.clone().unwrap_or(host);
             port = change.port.unwrap_or(port);
-            asks_rport = change.asks_rport;
+            asks_rport |= change.asks_rport;
         }
         let via = OwnVia { transport: way.transport, host: &host, port, branch: via_branch, asks_rport };
         forward::push_via(&via, &mut edits);

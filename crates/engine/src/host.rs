@@ -90,7 +90,15 @@ impl Host for Core {
     }
 
     fn log(&mut self, level: Level, text: &[u8]) {
-        self.shared.log.write(level, text);
+        if self.log_prefix.is_empty() {
+            self.shared.log.write(level, text);
+        } else {
+            self.shared.log.write(level, &[&self.log_prefix[..], text].concat());
+        }
+    }
+
+    fn set_log_prefix(&mut self, prefix: Bytes) -> Bytes {
+        std::mem::replace(&mut self.log_prefix, prefix)
     }
 
     fn request(&mut self, request: OwnRequest, on_answer: OnAnswer) {

@@ -117,6 +117,9 @@ impl Core {
         if !request.headers.is_empty() {
             builder.raw_line(&request.headers);
         }
+        if let Some(user_agent) = &self.shared.settings.user_agent_header {
+            builder.raw_line(user_agent);
+        }
         match &request.body {
             Some((kind, content)) => builder.body(&String::from_utf8_lossy(kind), content.as_ref()),
             None => &mut builder,

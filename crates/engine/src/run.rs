@@ -91,6 +91,9 @@ impl Core {
         if end.code < 0 && parked.after == After::Request {
             self.shared.statistics.script_errors.increment();
         }
+        if end.stop.is_some() && parked.after == After::Request {
+            self.refuse_stopped(&mut parked.context);
+        }
         let Some(key) = parked.context.transaction else {
             if parked.after == After::Request {
                 self.finish_stateless(&mut parked.context);
@@ -108,6 +111,14 @@ impl Core {
             }
         }
         self.settle(key);
+    }
+
+    /// A bound has ended the script: whoever waits for an answer learns that it is not their fault.
+    fn refuse_stopped(&mut self, context: &mut Context) {
+        if !context.is_answered {
+            // An ACK takes no reply, and one that is answered takes no second.
+            let _ = self.send_stateless_reply(context, &Reply::new(500, b"Server Internal Error"));
+        }
     }
 
     /// The request route is over. What could not be relayed is refused, unless the script has done so. What it
@@ -149,7 +160,7 @@ impl Core {
             return;
         }
         let program = self.program();
-        let mut context = context;
+        context.is_rport_forced = self.shared.settings.forces_rport;
         let before = program.engine_routes().pre_routing;
         if before.is_some_and(|route| !self.run_event_route(route, &mut context)) {
             return;

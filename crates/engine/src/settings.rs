@@ -23,6 +23,12 @@ pub struct Settings {
     pub auto_trying: bool,
     /// `Server` header line for replies made here, without CRLF; none sends no such header.
     pub server_header: Option<String>,
+    /// `User-Agent` header line for requests of our own, without CRLF; none sends no such header.
+    pub user_agent_header: Option<String>,
+    /// Whether every request is answered to the port that it came from (RFC 3581).
+    pub forces_rport: bool,
+    /// Whether the Via of ours asks for `rport` (RFC 3581).
+    pub asks_rport: bool,
     /// Requests over UDP larger than this leave over TCP (RFC 3261 section 18.1.1), where TCP is there.
     pub udp_mtu: usize,
     /// Most branches of one transaction, and `Max-Breadth` for requests that bring none (RFC 5393).
@@ -39,6 +45,9 @@ impl Default for Settings {
             wait_deadline: Duration::from_secs(5),
             auto_trying: true,
             server_header: Some(concat!("Server: SER/", env!("CARGO_PKG_VERSION")).to_owned()),
+            user_agent_header: Some(concat!("User-Agent: SER/", env!("CARGO_PKG_VERSION")).to_owned()),
+            forces_rport: false,
+            asks_rport: false,
             udp_mtu: 1300,
             max_branches: 60,
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use module_api::{Arrival, Context, Job, Level, RouteKind, TransactionKey};
 use script::BoundProgram;
 use sip_message::{Message, Reject};
@@ -87,6 +88,8 @@ pub struct Core {
     /// The script of this turn: the same from a message's first route to its last.
     program: Arc<BoundProgram>,
     due: Vec<TransactionKey>,
+    /// What stands in front of log lines while a script runs that wants it so.
+    pub(crate) log_prefix: Bytes,
 }
 
 impl Core {
@@ -106,6 +109,7 @@ impl Core {
             for_others: Vec::new(),
             program: shared.program.load_full(),
             due: Vec::new(),
+            log_prefix: Bytes::new(),
             shared,
         }
     }

@@ -72,6 +72,12 @@ pub trait Host {
     /// Writes a line to the log.
     fn log(&mut self, level: Level, text: &[u8]);
 
+    /// Puts `prefix` in front of each line that is logged until the next call, and gives back what stood there
+    /// before; empty for none.
+    fn set_log_prefix(&mut self, _prefix: Bytes) -> Bytes {
+        Bytes::new()
+    }
+
     /// Sends a request of our own in a client transaction (RFC 3261 section 17.1), to where RFC 3263 leads.
     ///
     /// `on_answer` is called once, with the final reply or what stands for it; when nothing could be sent,

@@ -23,6 +23,7 @@ pub mod sanity;
 pub mod siputils;
 pub mod sl;
 pub mod textops;
+pub mod tls;
 pub mod tm;
 pub mod tmx;
 pub mod usrloc;
@@ -79,6 +80,7 @@ static CATALOG: &[&Module] = &[
     &siputils::MODULE,
     &sl::MODULE,
     &textops::MODULE,
+    &tls::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,

@@ -47,6 +47,7 @@ pub fn load(path: &str, options: &LoadOptions<'_>) -> Loaded {
     let configuration = (!diagnostics.has_errors()).then(|| {
         let mut program = emit::emit(checked.routes, dialect, &settings, &diagnostics.sources);
         program.values = checked.values;
+        program.log_prefix = checked.log_prefix;
         Configuration { dialect, settings, modules: checked.modules, program }
     });
     Loaded { diagnostics, dialect, configuration }

@@ -23,6 +23,8 @@ pub struct Program {
     pub(crate) calls: Vec<CallSite>,
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) values: Vec<ConfigValue>,
+    /// `log_prefix`: rendered for each message that a route is about.
+    pub(crate) log_prefix: Option<Text>,
     pub(crate) by_name: HashMap<(RouteKind, String), RouteId>,
     /// Where instructions come from: the first instruction of each place, ascending.
     pub(crate) places: Vec<(u32, Place)>,

@@ -44,10 +44,12 @@ fn listen_takes_a_list_with_options() {
 
 #[test]
 fn definitions_stand_in_addresses() {
-    let text =
-        "#!define IP \"192.0.2.7\"\n#!define ALL udp:IP:5060\nlisten=ALL\nlisten=tcp:IP:5070\nrequest_route { exit; }";
-    let expected =
-        [listen(Some(Transport::Udp), "192.0.2.7", Some(5060)), listen(Some(Transport::Tcp), "192.0.2.7", Some(5070))];
+    let text = "#!define IP \"192.0.2.7\"\n#!define ALL udp:IP:5060\nlisten=ALL\nlisten=tcp:IP:5070\nlisten=IP:5080\nrequest_route { exit; }";
+    let expected = [
+        listen(Some(Transport::Udp), "192.0.2.7", Some(5060)),
+        listen(Some(Transport::Tcp), "192.0.2.7", Some(5070)),
+        listen(None, "192.0.2.7", Some(5080)),
+    ];
     assert_eq!(configuration(text).settings.listen, expected);
 }
 
@@ -159,4 +161,14 @@ fn a_variable_can_be_read_of_another_message() {
     let message = sip_message::Message::parse(other.into(), &sip_message::Limits::default()).unwrap();
     world.context.request = Some(std::sync::Arc::new(message));
     assert_eq!(world.told(), ["one other one 7 one"]);
+}
+
+#[test]
+fn log_lines_of_a_run_bear_the_prefix_of_its_message() {
+    let text = "#!KAMAILIO\nlog_prefix=\"{$rm $ci} \"\nloadmodule \"probe.so\"\nrequest_route { fail(); exit; }";
+    let mut world = World::new(text);
+    world.run();
+    assert_eq!(world.server.log, ["{INVITE c1@example.org} test.cfg:4: fail: the database is away"]);
+    use module_api::Host;
+    assert_eq!(world.server.set_log_prefix(bytes::Bytes::new()), "");
 }

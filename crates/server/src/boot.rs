@@ -5,15 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use ::control::Commands;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Worker};
 use module_api::{Server, Socket, SocketId, Statistics};
-use net::stream::{StreamSettings, Streams};
-use net::tls::{TlsClient, TlsServer};
+use net::stream::Streams;
+use net::tls::TlsServer;
 use net::udp::{UdpOptions, UdpSocket};
 use script::{BoundProgram, Configuration, Listen, Settings as ScriptSettings};
 use sip_message::Transport;
@@ -24,7 +23,7 @@ use crate::control::Control;
 use crate::logging::{self, Destination, Logger};
 use crate::running::{Parts, Running};
 use crate::start_modules::{self, Ground, Started};
-use crate::{background, data, front_ends, greeting, listen, names, spawn, tls};
+use crate::{background, core_parameters, data, front_ends, greeting, listen, names, spawn, tls};
 
 /// How many messages and results may wait for one worker.
 const MAILBOX: usize = 65_536;
@@ -47,7 +46,8 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let started = start_modules::start(&modules, &Started::default(), &ground)?;
     let program = Arc::new(program.bind(started.states()));
 
-    let tls_server = tls::server(arguments)?;
+    let tls_settings = tls::Wanted::of(arguments, &settings, &started);
+    let tls_server = tls::server(&tls_settings)?;
     let mut identity = identity(arguments, &settings, tls_server.is_some())?;
     let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
     let udp = bind_udp(&mut identity, worker_count)?;
@@ -62,7 +62,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
     let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
-    let stream_settings = stream_settings(&settings, tls::client(arguments)?);
+    let stream_settings = core_parameters::streams(&settings, tls::client(&tls_settings)?);
     let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
     listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
 
@@ -79,7 +79,9 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir };
     let front_ends = front_ends::open(&doors, &running, &commands, runtime.handle())?;
 
-    background::drop_privileges(arguments.user.as_deref(), arguments.group.as_deref())?;
+    let user = arguments.user.clone().or_else(|| core_parameters::given(&settings, "user"));
+    let group = arguments.group.clone().or_else(|| core_parameters::given(&settings, "group"));
+    background::drop_privileges(user.as_deref(), group.as_deref())?;
     let own = stations.into_iter().zip(udp);
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;
     posts.open(shared.key, Mailboxes::clone(&mailboxes));
@@ -176,7 +178,8 @@ fn identity(arguments: &Arguments, settings: &ScriptSettings, has_tls: bool) -> 
         tcp: !arguments.no_tcp && !settings.flag("disable_tcp"),
         tls: has_tls,
     };
-    let sockets = listen::sockets(lines, defaults)?;
+    let mut sockets = listen::sockets(lines, defaults)?;
+    core_parameters::advertise(settings, &mut sockets);
     let of_script = settings.aliases.iter().map(|alias| Alias {
         host: alias.host.to_ascii_lowercase(),
         port: alias.port,
@@ -236,7 +239,9 @@ fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_a
     let destination = if to_stderr { Destination::Stderr } else { Destination::Syslog };
     let debug = settings.int("debug") + i64::from(arguments.debug);
     let threshold = logging::threshold(debug, dialect);
-    Logger::start(destination, threshold, "ser").context("cannot start the log")
+    let name = core_parameters::given(settings, "log_name").unwrap_or_else(|| "ser".to_owned());
+    let facility = logging::facility(&settings.text("log_facility"));
+    Logger::start(destination, threshold, &name, facility).context("cannot start the log")
 }
 
 fn share(
@@ -246,7 +251,7 @@ fn share(
     program: Arc<BoundProgram>,
     around: Surroundings,
 ) -> Result<Arc<Shared>> {
-    let engine_settings = engine_settings(settings, started);
+    let engine_settings = core_parameters::engine(settings, started);
     let names = names::Dns::start(&around.runtime).context("cannot set up DNS")?;
     let spawn = spawn::OnTokio::new(around.runtime, around.mailboxes, engine_settings.wait_deadline);
     let mut secret = [0; 16];
@@ -267,37 +272,6 @@ fn share(
         busy_workers: AtomicUsize::new(around.workers),
         is_draining: AtomicBool::new(false),
     }))
-}
-
-fn stream_settings(settings: &ScriptSettings, tls_client: Option<Arc<TlsClient>>) -> StreamSettings {
-    let lifetime = settings.int("tcp_connection_lifetime");
-    let max_connections = settings.int("tcp_max_connections");
-    StreamSettings {
-        idle_timeout: Duration::from_secs(lifetime.clamp(1, 86_400) as u64),
-        max_connections: max_connections.clamp(1, 1 << 20) as usize,
-        tls_client,
-        ..StreamSettings::default()
-    }
-}
-
-fn engine_settings(settings: &ScriptSettings, started: &Started) -> engine::Settings {
-    let mut engine = engine::Settings::default();
-    if settings.is_set("server_header") {
-        engine.server_header = Some(settings.text("server_header"));
-    }
-    if !settings.flag("server_signature") {
-        engine.server_header = None;
-    }
-    if let Some(tm) = started.of::<modules::tm::Settings>("tm") {
-        let timers = &mut engine.timers;
-        timers.t1 = tm.t1.unwrap_or(timers.t1);
-        timers.t2 = tm.t2.unwrap_or(timers.t2);
-        timers.invite_timeout = tm.no_reply.unwrap_or(timers.invite_timeout);
-        timers.request_timeout = tm.no_reply.unwrap_or(timers.request_timeout);
-        timers.ringing_timeout = tm.no_final.unwrap_or(timers.ringing_timeout);
-        engine.auto_trying = !tm.no_auto_trying;
-    }
-    engine
 }
 
 fn start_workers(

@@ -22,7 +22,7 @@ pub(crate) struct Logger {
 pub(crate) enum Destination {
     /// Standard error.
     Stderr,
-    /// The system's log, facility daemon.
+    /// The system's log.
     Syslog,
 }
 
@@ -31,10 +31,10 @@ impl Logger {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(crate) fn start(destination: Destination, threshold: Level, name: &str) -> io::Result<Logger> {
+    pub(crate) fn start(destination: Destination, threshold: Level, name: &str, facility: u8) -> io::Result<Logger> {
         let (queue, lines) = sync_channel(QUEUE);
         let dropped = Counter::default();
-        let mut output = Output::open(destination, name);
+        let mut output = Output::open(destination, name, facility);
         let counter = dropped.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || write_all(&lines, &mut output, &counter))?;
         Ok(Logger { queue, threshold: AtomicU8::new(threshold as u8), dropped })
@@ -80,6 +80,16 @@ pub(crate) fn threshold(debug: i64, dialect: module_api::Dialect) -> Level {
     }
 }
 
+/// The number of a facility by the name that scripts use (RFC 5424 section 6.2.1); daemon where it is none.
+pub(crate) fn facility(name: &str) -> u8 {
+    const NAMES: [&str; 12] =
+        ["KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV", "FTP"];
+    let name = name.trim_start_matches("LOG_");
+    let local = name.strip_prefix("LOCAL").and_then(|number| number.parse::<u8>().ok()).filter(|number| *number < 8);
+    let known = NAMES.iter().position(|known| *known == name).and_then(|number| u8::try_from(number).ok());
+    local.map(|number| 16 + number).or(known).unwrap_or(3)
+}
+
 fn write_all(lines: &Receiver<(Level, Vec<u8>)>, output: &mut Output, dropped: &Counter) {
     let mut reported = 0;
     for (level, text) in lines {
@@ -94,18 +104,18 @@ fn write_all(lines: &Receiver<(Level, Vec<u8>)>, output: &mut Output, dropped: &
 
 enum Output {
     Stderr { color: bool },
-    Syslog { socket: UnixDatagram, ident: String },
+    Syslog { socket: UnixDatagram, ident: String, facility: u8 },
 }
 
 impl Output {
-    fn open(destination: Destination, name: &str) -> Output {
+    fn open(destination: Destination, name: &str, facility: u8) -> Output {
         let stderr = Output::Stderr { color: io::stderr().is_terminal() };
         if destination == Destination::Stderr {
             return stderr;
         }
         let connected = UnixDatagram::unbound().and_then(|socket| socket.connect("/dev/log").map(|()| socket));
         match connected {
-            Ok(socket) => Output::Syslog { socket, ident: format!("{name}[{}]", std::process::id()) },
+            Ok(socket) => Output::Syslog { socket, ident: format!("{name}[{}]", std::process::id()), facility },
             // A machine without syslog still deserves a log.
             Err(_) => stderr,
         }
@@ -129,9 +139,8 @@ impl Output {
                 // A terminal that is gone takes no log, and there is nobody left to tell.
                 let _ = io::stderr().write_all(&line);
             }
-            Output::Syslog { socket, ident } => {
-                const DAEMON: u8 = 3 << 3;
-                let mut line = format!("<{}>{ident}: ", DAEMON | severity(level)).into_bytes();
+            Output::Syslog { socket, ident, facility } => {
+                let mut line = format!("<{}>{ident}: ", *facility << 3 | severity(level)).into_bytes();
                 line.extend_from_slice(text);
                 // As above: a syslog that takes nothing cannot be told about it.
                 let _ = socket.send(&line);
@@ -169,6 +178,15 @@ fn severity(level: Level) -> u8 {
 mod tests {
     use super::*;
     use module_api::Dialect;
+
+    #[test]
+    fn facilities_have_the_numbers_of_rfc_5424() {
+        let cases = [("LOG_DAEMON", 3), ("LOG_LOCAL0", 16), ("LOG_LOCAL7", 23), ("LOG_USER", 1), ("LOG_AUTHPRIV", 10)];
+        for (name, number) in cases {
+            assert_eq!(facility(name), number, "{name}");
+        }
+        assert_eq!((facility("LOG_LOCAL9"), facility("nonsense")), (3, 3));
+    }
 
     #[test]
     fn both_families_count_their_debug_levels_their_own_way() {

@@ -5,6 +5,7 @@ mod arguments;
 mod background;
 mod boot;
 mod control;
+mod core_parameters;
 mod data;
 mod front_ends;
 mod greeting;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use module_api::{Call, Fault, Index, KeyRule, Routes, Selector, Setup, SetupError, State, Value, Variable};
+use module_api::{
+    Call, Fault, Index, KeyRule, Routes, Selector, Setup, SetupError, State, Statistics, Value, Variable,
+};
 
 use super::header::nth;
 use super::plain;
@@ -117,6 +119,8 @@ pub(super) struct Shared {
     pub(super) host_name: String,
     /// When the server started, in seconds since 1970.
     pub(super) started: i64,
+    /// What the server counts.
+    pub(super) statistics: Statistics,
 }
 
 pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
@@ -131,7 +135,7 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     let started =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
-    Ok(Arc::new(Shared { values: Mutex::new(shared), host_name, started }))
+    Ok(Arc::new(Shared { values: Mutex::new(shared), host_name, started, statistics: setup.statistics.clone() }))
 }
 
 fn first_value(line: &Bytes) -> Option<(Bytes, Value)> {

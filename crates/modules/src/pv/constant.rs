@@ -52,6 +52,19 @@ pub(super) const HOST_NAME: Variable = Variable {
     },
     write: None,
 };
+pub(super) const STATISTIC: Variable = Variable {
+    name: "stat",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "A number that the server counts, by its name or as group:name; undefined when nothing counts that.",
+    example: "xlog(\"$stat(transactions)\\n\");",
+    read: |call, selector| {
+        let name = String::from_utf8_lossy(selector.key()).into_owned();
+        let reading = call.state::<Shared>().statistics.find(&name);
+        reading.and_then(|reading| reading.value()).map_or(Value::Null, Value::Int)
+    },
+    write: None,
+};
 pub(super) const TEXT: Variable = Variable {
     name: "_s",
     key: KeyRule::Required,
@@ -67,6 +80,19 @@ mod tests {
     use super::super::MODULE;
     use super::*;
     use crate::testing::{Bench, text};
+
+    #[test]
+    fn what_the_server_counts_is_read_by_name() {
+        let state = crate::testing::make(&MODULE, &[], module_api::Dialect::Kamailio, &|_| None).unwrap();
+        let counter = {
+            let shared: std::sync::Arc<dyn std::any::Any + Send + Sync> = std::sync::Arc::clone(&state) as _;
+            shared.downcast::<Shared>().unwrap().statistics.counter("script", "calls", "For a test.")
+        };
+        counter.add(3);
+        let mut bench = Bench::with_state(crate::testing::INVITE, state);
+        assert_eq!(bench.read(&MODULE, "stat", Some("calls")), Value::Int(3));
+        assert_eq!(bench.read(&MODULE, "stat", Some("nothing")), Value::Null);
+    }
 
     /// The numbers that Kamailio 5.6.3 prints.
     #[test]

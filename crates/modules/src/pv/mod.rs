@@ -216,6 +216,7 @@ pub static MODULE: Module = Module {
         constant::K,
         constant::VERSION,
         constant::HOST_NAME,
+        constant::STATISTIC,
         constant::TEXT,
         time::UNIX,
         named("TS", time::UNIX),

@@ -12,6 +12,7 @@ struct Absent {
     name: &'static str,
     functions: &'static str,
     variables: &'static str,
+    parameters: &'static str,
 }
 
 const TABLE: &str = include_str!("absent_modules.txt");
@@ -20,8 +21,14 @@ fn table() -> impl Iterator<Item = Absent> {
     TABLE.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let mut cells = line.split('|').map(str::trim);
         let mut cell = || cells.next().unwrap_or("");
-        Absent { name: cell(), functions: cell(), variables: cell() }
+        Absent { name: cell(), functions: cell(), variables: cell(), parameters: cell() }
     })
+}
+
+/// Whether a module is known to have a parameter elsewhere.
+pub(super) fn has_parameter(module: &str, parameter: &str) -> bool {
+    let mut lines = table().filter(|absent| absent.name == module);
+    lines.any(|absent| absent.parameters.split_whitespace().any(|known| known == parameter))
 }
 
 /// The absent modules that a script asks for.

@@ -24,7 +24,7 @@ pub(super) fn check(
     if diagnostics.has_errors() {
         return;
     }
-    let mut walk = Walk { routes, modules, dialect, ends: vec![None; routes.len()] };
+    let mut walk = Walk { routes, modules, dialect, depth: 0, ends: vec![None; routes.len()] };
     // `break` and `return` in the main route are words for `exit`.
     if walk.list(&routes[main].body).silent {
         let last = routes[main].body.last();
@@ -108,10 +108,15 @@ impl Ends {
     }
 }
 
+/// How deep calls of routes are followed; beyond it a route is taken to answer.
+const DEEPEST: usize = 16;
+
 struct Walk<'a> {
     routes: &'a [Route],
     modules: &'a [LoadedModule],
     dialect: Dialect,
+    /// How many routes call each other at the moment.
+    depth: usize,
     /// What is known of each route; of one that is being walked, that it does not return.
     ends: Vec<Option<Ends>>,
 }
@@ -123,6 +128,10 @@ impl Walk<'_> {
         if let Some(known) = self.ends[n] {
             return known;
         }
+        if self.depth >= DEEPEST {
+            return Ends { answered: true, ..Ends::default() };
+        }
+        self.depth += 1;
         self.ends[n] = Some(Ends::default());
         let routes = self.routes;
         let ends = self.list(&routes[n].body).catching_breaks();
@@ -132,6 +141,7 @@ impl Walk<'_> {
             ..Ends::default()
         };
         self.ends[n] = Some(ends);
+        self.depth -= 1;
         ends
     }
 
@@ -162,19 +172,17 @@ impl Walk<'_> {
                 before.then(body.or(THROUGH))
             }
             StatementKind::Switch { subject, cases } => {
-                let mut ends = self.value(subject);
+                let before = self.value(subject);
                 let has_default = cases.iter().any(|case| matches!(case.label, Label::Default));
+                let bodies: Vec<Ends> = cases.iter().map(|case| self.list(&case.body)).collect();
                 let mut any = if has_default { Ends::default() } else { THROUGH };
-                for n in 0..cases.len() {
-                    // A case falls through to those behind it.
-                    let body = cases[n..].iter().fold(THROUGH, |ends, case| {
-                        let next = self.list(&case.body);
-                        ends.then(next)
-                    });
-                    any = any.or(body.catching_breaks());
+                // From the last to the first, since a case falls through to those behind it.
+                let mut behind = THROUGH;
+                for body in bodies.into_iter().rev() {
+                    behind = body.then(behind);
+                    any = any.or(behind.catching_breaks());
                 }
-                ends = ends.then(any);
-                ends
+                before.then(any)
             }
             StatementKind::Assign { value, .. } | StatementKind::Evaluate(value) => self.value(value),
             StatementKind::Return(value) => {

@@ -93,8 +93,6 @@ const ADVICE: &[(&str, &str)] = &[
     ("unforce_rtp_proxy", "call `rtpproxy_destroy()`"),
     ("save_noreply", "call `save(\"location\", \"0x02\")`"),
     ("sl_filter_ACK", "remove it: such an ACK never reaches the script"),
-    ("www_authorize", "call `www_authenticate()`"),
-    ("proxy_authorize", "call `proxy_authenticate()`"),
     ("t_unref", "remove it: nothing has to be given back"),
     ("len_gt", "compare: `msg:len > 4096`"),
     ("print", "call `xlog()`"),

@@ -21,7 +21,7 @@ use crate::configuration::LoadedModule;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::lex::Marker;
 use crate::load::LoadOptions;
-use crate::program::ConfigValue;
+use crate::program::{ConfigValue, Text};
 use crate::settings::Settings;
 use crate::source::Span;
 use crate::syntax::tree::{RouteTree, Tree};
@@ -43,13 +43,15 @@ pub(crate) struct Checked {
     pub(crate) routes: Vec<tree::Route>,
     pub(crate) modules: Vec<LoadedModule>,
     pub(crate) values: Vec<ConfigValue>,
+    pub(crate) log_prefix: Option<Text>,
 }
 
 /// Checks a whole script.
 pub(crate) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Checked {
-    let (modules, absent) = modules::check(input.tree, input.options.catalog, input.dialect, diagnostics);
+    let flags = scope::flags(input.tree, diagnostics);
+    let (modules, absent) = modules::check(input, &flags, diagnostics);
     let blocks = gather(input.tree, diagnostics);
-    let scope = Scope::new(input, &modules, &blocks, diagnostics);
+    let scope = Scope::new(input, &modules, &blocks, flags);
     let mut checker = Checker {
         input,
         scope,
@@ -62,11 +64,12 @@ pub(crate) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Checked
         depth: 0,
     };
     let routes: Vec<_> = blocks.iter().enumerate().map(|(n, block)| checker.block(RouteId(n as u16), block)).collect();
+    let log_prefix = checker.log_prefix();
     let values = std::mem::take(&mut checker.values);
     checker.events(&blocks);
     checker.finish(&blocks);
     answer::check(&routes, &blocks, &modules, input.dialect, diagnostics);
-    Checked { routes, modules, values }
+    Checked { routes, modules, values, log_prefix }
 }
 
 /// The blocks of one route.
@@ -143,6 +146,13 @@ impl Checker<'_, '_> {
             body.extend(self.statements(&part.body));
         }
         tree::Route { kind: block.kind, name: block.name.to_owned(), body }
+    }
+
+    /// The text in front of log lines, with the variables in it.
+    fn log_prefix(&mut self) -> Option<Text> {
+        let setting = self.input.tree.settings.iter().rev().find(|setting| setting.name.text == "log_prefix")?;
+        let text = self.input.settings.text("log_prefix");
+        if text.is_empty() { None } else { self.text(&text, setting.value_span) }
     }
 
     fn finish(mut self, blocks: &[Block<'_>]) {

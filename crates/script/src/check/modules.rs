@@ -1,25 +1,28 @@
 //! `loadmodule` and `modparam`.
 
+use std::collections::HashMap;
+
 use module_api::{Dialect, Module, Setting, SettingKind, Value};
 use regex::Regex;
 
-use super::absent::AbsentModules;
+use super::Input;
+use super::absent::{self, AbsentModules};
 use super::legacy;
 use crate::configuration::LoadedModule;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::settings::boolean;
 use crate::source::Span;
-use crate::syntax::tree::{Literal, ModParam, Tree, Word};
+use crate::syntax::tree::{Literal, ModParam, Word};
 
 /// The modules of a script, `core` and `pv` first, and those that it asks for in vain.
 pub(super) fn check(
-    tree: &Tree,
-    catalog: &[&'static Module],
-    dialect: Dialect,
+    input: &Input<'_>,
+    flags: &HashMap<&str, i64>,
     diagnostics: &mut Diagnostics,
 ) -> (Vec<LoadedModule>, AbsentModules) {
-    let absent = AbsentModules::default();
-    let mut loading = Loading { loaded: Vec::new(), at: Vec::new(), catalog, dialect, absent, diagnostics };
+    let (tree, catalog) = (input.tree, input.options.catalog);
+    let (absent, dialect) = (AbsentModules::default(), input.dialect);
+    let mut loading = Loading { loaded: Vec::new(), at: Vec::new(), catalog, dialect, flags, absent, diagnostics };
     for name in ["core", "pv"] {
         if let Some(module) = find(catalog, name) {
             loading.add(module, 0);
@@ -45,6 +48,8 @@ struct Loading<'a> {
     at: Vec<usize>,
     catalog: &'a [&'static Module],
     dialect: Dialect,
+    /// Declared flags: parameters that are flags may name one.
+    flags: &'a HashMap<&'a str, i64>,
     absent: AbsentModules,
     diagnostics: &'a mut Diagnostics,
 }
@@ -127,6 +132,11 @@ impl Loading<'_> {
             if self.set_elsewhere(module.name, modparam) {
                 return;
             }
+            if legacy::names_of(module.name).any(|module| absent::has_parameter(module, name)) {
+                let text = format!("parameter `{name}` of module `{}` has no effect yet", module.name);
+                let found = Diagnostic::warning(codes::NO_EFFECT, modparam.parameter.span, text);
+                return self.diagnostics.push(found.label("known, and passed over"));
+            }
             let text = format!("module `{}` has no parameter `{name}`", module.name);
             let known = module.parameters.iter().map(|parameter| parameter.name);
             let found = Diagnostic::error(codes::MODPARAM_UNKNOWN, modparam.parameter.span, text).suggest(name, known);
@@ -134,9 +144,10 @@ impl Loading<'_> {
         };
         let value = match (parameter.kind, &modparam.value) {
             (SettingKind::Int, Literal::Int(number)) => Ok(Value::Int(*number)),
-            (SettingKind::Int, Literal::Word(word)) => boolean(word).map(Value::Int).ok_or("a number"),
-            (SettingKind::Int, Literal::Text(text)) => {
-                text.trim().parse().map(Value::Int).or(boolean(text).map(Value::Int).ok_or("a number"))
+            (SettingKind::Int, Literal::Word(text) | Literal::Text(text)) => {
+                let number = text.trim().parse().ok().or_else(|| boolean(text));
+                let number = number.or_else(|| self.flags.get(text.as_str()).copied());
+                number.map(Value::Int).ok_or("a number")
             }
             (SettingKind::Str | SettingKind::List, Literal::Int(number)) => Ok(Value::Str(number.to_string().into())),
             (_, Literal::Text(text) | Literal::Word(text)) => Ok(Value::Str(text.clone().into())),

@@ -9,7 +9,7 @@ use super::{Block, Input};
 use crate::configuration::LoadedModule;
 use crate::diagnostic::{Diagnostic, Diagnostics, codes};
 use crate::program::ConfigValue;
-use crate::syntax::tree::{Literal, Word};
+use crate::syntax::tree::{Literal, Tree, Word};
 
 /// Everything that can be named.
 pub(super) struct Scope<'a> {
@@ -30,14 +30,14 @@ impl<'a> Scope<'a> {
         input: &Input<'a>,
         modules: &[LoadedModule],
         blocks: &[Block<'a>],
-        diagnostics: &mut Diagnostics,
+        flags: HashMap<&'a str, i64>,
     ) -> Scope<'a> {
         let mut scope = Scope {
             functions: HashMap::new(),
             variables: HashMap::new(),
             operands: HashMap::new(),
             module_names: modules.iter().map(|loaded| loaded.module.name).collect(),
-            flags: flags(input, diagnostics),
+            flags,
             routes: HashMap::new(),
             configs: &input.tree.variables,
             catalog: input.options.catalog,
@@ -156,9 +156,9 @@ impl<'a> Scope<'a> {
 }
 
 /// Declared flags with their numbers; those without one get the next free.
-fn flags<'a>(input: &Input<'a>, diagnostics: &mut Diagnostics) -> HashMap<&'a str, i64> {
+pub(super) fn flags<'a>(tree: &'a Tree, diagnostics: &mut Diagnostics) -> HashMap<&'a str, i64> {
     let mut flags: HashMap<&'a str, i64> = HashMap::new();
-    for (word, number) in &input.tree.flags {
+    for (word, number) in &tree.flags {
         let free = (0..i64::from(FLAG_COUNT)).rev().find(|n| !flags.values().any(|used| used == n));
         let Some(number) = number.or(free).filter(|n| (0..i64::from(FLAG_COUNT)).contains(n)) else {
             let text = format!("flag `{}` has no number from 0 to 31", word.text);

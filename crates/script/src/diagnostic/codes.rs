@@ -59,6 +59,8 @@ codes! {
     MODPARAM_KIND = 124;
     /// A module that exists elsewhere and is not built in here.
     ABSENT_MODULE = 125;
+    /// A parameter that its module has elsewhere, and that has no effect here yet.
+    NO_EFFECT = 126;
     /// A function that no module has.
     UNKNOWN_FUNCTION = 201;
     /// A function of a module that is not loaded.

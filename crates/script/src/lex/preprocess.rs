@@ -396,5 +396,6 @@ impl Preprocessor<'_> {
 }
 
 fn unquote(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+    let without = |quote: char| text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
+    without('"').or_else(|| without('\'')).unwrap_or(text)
 }

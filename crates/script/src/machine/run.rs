@@ -98,6 +98,17 @@ impl Run {
     pub fn step_until_done(&mut self, context: &mut Context, host: &mut dyn Host) -> Progress {
         let program = Arc::clone(&self.program);
         let mut scene = Scene { program: &program, context, host, at: 0 };
+        let Some(prefix) = &program.log_prefix else { return self.steps(&mut scene) };
+        let prefix = scene.render(prefix);
+        // A route may run in the middle of another, which goes on with its own.
+        let before = scene.host.set_log_prefix(prefix);
+        let progress = self.steps(&mut scene);
+        scene.host.set_log_prefix(before);
+        progress
+    }
+
+    fn steps(&mut self, scene: &mut Scene<'_>) -> Progress {
+        let program = scene.program;
         loop {
             let Some(op) = program.code.get(self.at as usize) else { return self.end(false) };
             self.steps += 1;
@@ -107,7 +118,7 @@ impl Run {
                 return stopped(Stop::Steps);
             }
             scene.at = self.at;
-            match self.step(*op, &mut scene) {
+            match self.step(*op, scene) {
                 Flow::Next => self.at += 1,
                 Flow::To(at) => self.at = at,
                 Flow::Stop(progress) => return progress,

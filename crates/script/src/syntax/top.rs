@@ -285,11 +285,8 @@ fn addresses(cursor: &mut Cursor<'_>, tree: &mut Tree) -> Result<(), Stuck> {
 
 fn address(cursor: &mut Cursor<'_>) -> Result<Word, Stuck> {
     let token = cursor.peek();
+    // A string may come first, where a definition with quotes stands for the host: `IP:5060`.
     let begins = matches!(token.kind, Kind::Word | Kind::Number) || is_address_part(token);
-    if token.kind == Kind::Text {
-        cursor.next();
-        return Ok(Word { text: token.text.clone(), span: token.span });
-    }
     if !begins {
         return Err(cursor.expected("an address"));
     }

@@ -53,6 +53,7 @@ pub(crate) fn configuration(text: &str) -> Configuration {
 pub(crate) struct Server {
     pub(crate) told: Vec<String>,
     pub(crate) log: Vec<String>,
+    prefix: Bytes,
 }
 
 /// A script with a request in hand.
@@ -95,7 +96,7 @@ impl World {
         World {
             program: Arc::new(configuration.program.bind(states)),
             context: Context::new(message, arrival, RouteKind::Request),
-            server: Server { told: Vec::new(), log: Vec::new() },
+            server: Server { told: Vec::new(), log: Vec::new(), prefix: Bytes::new() },
         }
     }
 
@@ -177,9 +178,17 @@ impl Host for Server {
         unreachable!("no test sends a request")
     }
     fn log(&mut self, level: Level, text: &[u8]) {
-        let text = String::from_utf8_lossy(text).into_owned();
+        let mut text = String::from_utf8_lossy(text).into_owned();
         // What scripts tell arrives here too, by a level of its own.
-        if level == Level::Info { self.told.push(text) } else { self.log.push(text) }
+        if level == Level::Info {
+            self.told.push(text);
+        } else {
+            text.insert_str(0, &String::from_utf8_lossy(&self.prefix));
+            self.log.push(text);
+        }
+    }
+    fn set_log_prefix(&mut self, prefix: Bytes) -> Bytes {
+        std::mem::replace(&mut self.prefix, prefix)
     }
 }
 

@@ -1,0 +1,158 @@
+//! What the core parameters of a script mean to the engine, to connections and to sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use module_api::Socket;
+use net::stream::StreamSettings;
+use net::tls::TlsClient;
+use script::Settings as ScriptSettings;
+
+use crate::start_modules::Started;
+
+/// A text parameter, where the script gives one.
+pub(crate) fn given(settings: &ScriptSettings, name: &str) -> Option<String> {
+    settings.is_set(name).then(|| settings.text(name)).filter(|text| !text.is_empty())
+}
+
+/// A number that the script gives, kept within what makes sense.
+fn number(settings: &ScriptSettings, name: &str, bounds: std::ops::RangeInclusive<i64>) -> Option<usize> {
+    let number = settings.is_set(name).then(|| settings.int(name).clamp(*bounds.start(), *bounds.end()))?;
+    usize::try_from(number).ok()
+}
+
+fn seconds(settings: &ScriptSettings, name: &str) -> Option<Duration> {
+    number(settings, name, 1..=86_400).map(|seconds| Duration::from_secs(seconds as u64))
+}
+
+/// Settings of connections.
+pub(crate) fn streams(settings: &ScriptSettings, tls_client: Option<Arc<TlsClient>>) -> StreamSettings {
+    let defaults = StreamSettings::default();
+    let lifetime = settings.int("tcp_connection_lifetime");
+    let max_connections = settings.int("tcp_max_connections");
+    StreamSettings {
+        idle_timeout: Duration::from_secs(lifetime.clamp(1, 86_400) as u64),
+        max_connections: max_connections.clamp(1, 1 << 20) as usize,
+        connect_timeout: seconds(settings, "tcp_connect_timeout").unwrap_or(defaults.connect_timeout),
+        handshake_timeout: seconds(settings, "tls_handshake_timeout").unwrap_or(defaults.handshake_timeout),
+        message_timeout: seconds(settings, "tcp_msg_read_timeout").unwrap_or(defaults.message_timeout),
+        write_timeout: seconds(settings, "tcp_send_timeout").unwrap_or(defaults.write_timeout),
+        write_queue_bytes: number(settings, "tcp_conn_wq_max", 4096..=1 << 30).unwrap_or(defaults.write_queue_bytes),
+        max_per_peer: number(settings, "tcp_accept_iplimit", 1..=1 << 20).unwrap_or(defaults.max_per_peer),
+        max_message_bytes: number(settings, "tcp_rd_buf_size", 4096..=1 << 20).unwrap_or(defaults.max_message_bytes),
+        tls_client,
+        ..defaults
+    }
+}
+
+/// Settings of the engine.
+pub(crate) fn engine(settings: &ScriptSettings, started: &Started) -> engine::Settings {
+    let mut engine = engine::Settings::default();
+    if settings.is_set("server_header") {
+        engine.server_header = Some(settings.text("server_header"));
+    }
+    if settings.is_set("user_agent_header") {
+        engine.user_agent_header = Some(settings.text("user_agent_header"));
+    }
+    if !settings.flag("server_signature") {
+        engine.server_header = None;
+        engine.user_agent_header = None;
+    }
+    engine.forces_rport = settings.flag("force_rport");
+    engine.asks_rport = settings.flag("local_rport");
+    // 0 leaves it at what RFC 3261 section 18.1.1 says.
+    if settings.int("udp_mtu") > 0 {
+        engine.udp_mtu = number(settings, "udp_mtu", 576..=65_535).unwrap_or(engine.udp_mtu);
+    }
+    if let Some(most) = number(settings, "max_branches", 1..=60) {
+        engine.max_branches = most as u16;
+    }
+    if let Some(most) = number(settings, "msg_recv_max_size", 1024..=65_536) {
+        engine.limits.message_bytes = most;
+    }
+    if let Some(tm) = started.of::<modules::tm::Settings>("tm") {
+        let timers = &mut engine.timers;
+        timers.t1 = tm.t1.unwrap_or(timers.t1);
+        timers.t2 = tm.t2.unwrap_or(timers.t2);
+        timers.invite_timeout = tm.no_reply.unwrap_or(timers.invite_timeout);
+        timers.request_timeout = tm.no_reply.unwrap_or(timers.request_timeout);
+        timers.ringing_timeout = tm.no_final.unwrap_or(timers.ringing_timeout);
+        engine.auto_trying = !tm.no_auto_trying;
+    }
+    engine
+}
+
+/// Has every socket that is not advertised otherwise be advertised as the script says for all of them.
+pub(crate) fn advertise(settings: &ScriptSettings, sockets: &mut [Socket]) {
+    let (host, port) = (given(settings, "advertised_address"), settings.int("advertised_port"));
+    let port = u16::try_from(port).ok().filter(|port| *port > 0);
+    if host.is_none() && port.is_none() {
+        return;
+    }
+    for socket in sockets.iter_mut().filter(|socket| socket.advertised.is_none()) {
+        let own = socket.address.ip();
+        let host = host.clone().unwrap_or_else(|| if own.is_ipv6() { format!("[{own}]") } else { own.to_string() });
+        socket.advertised = Some((Bytes::from(host), port.unwrap_or(socket.address.port())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use script::{LoadOptions, Reader};
+    use sip_message::Transport;
+
+    struct One(&'static str);
+
+    impl Reader for One {
+        fn read(&self, _: &str) -> std::io::Result<String> {
+            Ok(format!("#!KAMAILIO\n{}\nrequest_route {{ exit; }}\n", self.0))
+        }
+    }
+
+    fn settings(text: &'static str) -> ScriptSettings {
+        let options = LoadOptions { defines: Vec::new(), catalog: modules::catalog(), reader: &One(text) };
+        script::load("t.cfg", &options).configuration.expect("the lines of a test are right").settings
+    }
+
+    #[test]
+    fn limits_of_connections_come_from_the_script() {
+        let streams = streams(
+            &settings(
+                "tcp_connect_timeout=3\ntcp_send_timeout=4\ntcp_rd_buf_size=8192\ntcp_accept_iplimit=7\ntcp_connection_lifetime=60",
+            ),
+            None,
+        );
+        assert_eq!(streams.connect_timeout, Duration::from_secs(3));
+        assert_eq!(streams.write_timeout, Duration::from_secs(4));
+        assert_eq!((streams.max_message_bytes, streams.max_per_peer), (8192, 7));
+        assert_eq!(streams.idle_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_engine_is_told_what_the_script_says() {
+        let text = "server_header=\"Server: home\"\nuser_agent_header=\"User-Agent: home\"\nforce_rport=yes\nudp_mtu=1400\nmax_branches=5";
+        let told = engine(&settings(text), &Started::default());
+        assert_eq!(told.server_header.as_deref(), Some("Server: home"));
+        assert_eq!(told.user_agent_header.as_deref(), Some("User-Agent: home"));
+        assert!(told.forces_rport && !told.asks_rport);
+        assert_eq!((told.udp_mtu, told.max_branches), (1400, 5));
+        let silent = engine(&settings("server_signature=no\nudp_mtu=0"), &Started::default());
+        assert_eq!((silent.server_header, silent.user_agent_header, silent.udp_mtu), (None, None, 1300));
+    }
+
+    #[test]
+    fn all_sockets_are_advertised_alike_unless_they_say_otherwise() {
+        let socket = |advertised| Socket {
+            transport: Transport::Udp,
+            address: ([192, 0, 2, 1], 5060).into(),
+            advertised,
+            name: None,
+        };
+        let mut sockets = [socket(None), socket(Some((Bytes::from_static(b"own.example.com"), 5062)))];
+        advertise(&settings("advertised_address=\"sip.example.com\""), &mut sockets);
+        assert_eq!(sockets[0].advertised, Some((Bytes::from_static(b"sip.example.com"), 5060)));
+        assert_eq!(sockets[1].advertised, Some((Bytes::from_static(b"own.example.com"), 5062)));
+    }
+}
