@@ -46,6 +46,7 @@ pub fn compile_for(
         let others = |name: &str| by_name.get(name).cloned();
         let block_on = |_work: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| {};
         let spawn = |_work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {};
+        let log: module_api::LogLine = Arc::new(|_, _| {});
         let binding = Binding {
             others: &others,
             dialect: configuration.dialect,
@@ -54,6 +55,7 @@ pub fn compile_for(
             spawn: &spawn,
             statistics: &statistics,
             server,
+            log: &log,
         };
         let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
         let state = (loaded.module.make)(&mut setup).map_err(|error| ScriptFailure(error.to_string()))?;

@@ -10,6 +10,7 @@ use sip_proto::resolve::Hop;
 use sip_proto::routes::{self, RecordRouteOptions, Side};
 use sip_proto::{branch, loop_detection};
 
+use crate::observe::Gone;
 use crate::outgoing::{Outgoing, Way};
 use crate::resolve::{MOST_ROUNDS, Unplanned};
 use crate::transaction::{Branch, Transaction};
@@ -214,7 +215,12 @@ impl Core {
         let is_stream =
             self.table.transaction(key).is_some_and(|transaction| transaction.arrival.transport.is_reliable());
         let bytes = write_reply(reply, script, edits, is_stream);
-        self.send_upstream(key, reply.status().unwrap_or_default(), bytes);
+        let code = reply.status().unwrap_or_default();
+        if self.send_upstream(key, code, bytes) && self.is_observed(key) {
+            let to_tag = reply.to_tag().map(Bytes::copy_from_slice).unwrap_or_default();
+            let gone = Gone { code, reason: reply.reason(), to_tag, reply: Some(reply) };
+            self.observe_reply(key, &gone, None);
+        }
     }
 
     /// Sends a reply of no transaction on by its next Via. Names are not looked up for it: a Via of a

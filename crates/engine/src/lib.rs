@@ -9,6 +9,7 @@ mod copy;
 mod event;
 mod host;
 mod later;
+mod observe;
 mod outgoing;
 mod own;
 mod posts;

@@ -16,7 +16,13 @@ use crate::worker_core::Core;
 impl Core {
     pub(crate) fn relay_request(&mut self, context: &mut Context, options: &RelayOptions) -> Result<(), RelayError> {
         match context.message.method() {
-            Method::Ack => self.forward_stateless(context, options.to.as_ref()),
+            Method::Ack => {
+                let result = self.forward_stateless(context, options.to.as_ref());
+                if result.is_ok() {
+                    self.observe_ack(context);
+                }
+                result
+            }
             Method::Cancel => {
                 self.relay_cancel(context);
                 Ok(())

@@ -7,6 +7,7 @@ use module_api::{Arrival, Context, NewTransaction, Reply, ReplyError, RouteId, R
 use sip_message::{Builder, Message, Method};
 use sip_proto::forward;
 
+use crate::observe::Gone;
 use crate::outgoing::{Outgoing, Way};
 use crate::transaction::Server;
 use crate::worker_core::Core;
@@ -42,7 +43,11 @@ impl Core {
             return Err(ReplyError::AlreadyAnswered);
         }
         let bytes = self.build_reply(context, reply, transaction.tag);
-        self.send_upstream(key, reply.code, bytes);
+        let tag = transaction.tag;
+        if self.send_upstream(key, reply.code, bytes) && self.is_observed(key) {
+            let gone = self.gone(key, reply, tag);
+            self.observe_reply(key, &gone, Some(context));
+        }
         if reply.code >= 200 {
             context.is_answered = true;
             // What the branches may still answer is of no use any more.
@@ -63,8 +68,12 @@ impl Core {
         context.reply_headers.clone_from(&transaction.left.reply_headers);
         context.is_rport_forced = transaction.left.is_rport_forced;
         let tag = transaction.tag;
-        let bytes = self.build_reply(&context, &Reply::new(code, reason), tag);
-        self.send_upstream(key, code, bytes);
+        let reply = Reply::new(code, reason);
+        let bytes = self.build_reply(&context, &reply, tag);
+        if self.send_upstream(key, code, bytes) && self.is_observed(key) {
+            let gone = self.gone(key, &reply, tag);
+            self.observe_reply(key, &gone, None);
+        }
         context.transaction = Some(key);
         let route = self.program_of(Some(&context)).engine_routes().local_response_sent;
         self.tell_of_reply(route, &mut context, code);
@@ -85,6 +94,13 @@ impl Core {
         }
     }
 
+    /// What observers are told of a reply that was made here.
+    fn gone<'a>(&self, key: TransactionKey, reply: &Reply<'a>, tag: u64) -> Gone<'a> {
+        let own = self.table.transaction(key).and_then(|transaction| transaction.request.to_tag());
+        let to_tag = own.map_or_else(|| Bytes::copy_from_slice(&tag_text(tag)), Bytes::copy_from_slice);
+        Gone { code: reply.code, reason: reply.reason, to_tag, reply: None }
+    }
+
     /// 100 Trying for an INVITE that will take time (RFC 3261 section 17.2.1).
     pub(crate) fn send_trying(&mut self, context: &mut Context) {
         let Some(key) = context.transaction else { return };
@@ -96,21 +112,23 @@ impl Core {
         }
     }
 
-    /// Gives a reply to the server transaction and to the network.
-    pub(crate) fn send_upstream(&mut self, key: TransactionKey, code: u16, bytes: Bytes) {
+    /// Gives a reply to the server transaction and to the network. Returns whether it is news: it goes, and
+    /// no final one has gone before.
+    pub(crate) fn send_upstream(&mut self, key: TransactionKey, code: u16, bytes: Bytes) -> bool {
         let now = self.now;
-        let Some(transaction) = self.table.transaction_mut(key) else { return };
+        let Some(transaction) = self.table.transaction_mut(key) else { return false };
         let may_go = match &mut transaction.server {
             Server::Invite(machine) => machine.on_response_sent(code, bytes.clone(), now),
             Server::NonInvite(machine) => machine.on_response_sent(code, bytes.clone(), now),
-            Server::Own(_) => return,
+            Server::Own(_) => return false,
         };
         // A 2xx to an INVITE goes upstream whatever went before (RFC 3261 section 16.7 step 5): the callee
         // has a call, and only the caller can end it.
         let is_late_success = transaction.is_invite() && (200..300).contains(&code);
         if !may_go && !is_late_success {
-            return;
+            return false;
         }
+        let is_news = transaction.status < 200;
         transaction.status = transaction.status.max(code);
         if code >= 200 {
             transaction.responses.answered();
@@ -118,6 +136,7 @@ impl Core {
         if let Some(way) = transaction.upstream.clone() {
             self.send_reply_bytes(way, bytes);
         }
+        is_news
     }
 
     pub(crate) fn send_reply_bytes(&mut self, way: Way, bytes: Bytes) {

@@ -245,6 +245,11 @@ impl Core {
             return;
         }
         let Some(best) = transaction.responses.best(Preference::Rfc) else { return };
+        if transaction.program.is_observed() {
+            let reply = transaction.branches.get(best.branch as usize).and_then(|branch| branch.reply.clone());
+            self.observe_failure(key, best.status, reply.as_ref());
+        }
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
         let Some(route) = transaction.left.hooks.failure.take() else { return self.send_best(key) };
         let mut context = Context::new(Arc::clone(&transaction.request), transaction.arrival, RouteKind::Failure);
         context.transaction = Some(key);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{Arrival, Attributes, Context, Hooks, OwnVia, Records, RelayError, RouteKind, Target};
+use module_api::{Arrival, Attributes, Context, Hooks, Notes, OwnVia, Records, RelayError, RouteKind, Target};
 use script::BoundProgram;
 use sip_message::{Edits, Message, Transport};
 use sip_proto::resolve::Hop;
@@ -57,6 +57,8 @@ pub(crate) struct Left {
     pub(crate) timeouts: (Option<Duration>, Option<Duration>),
     pub(crate) reply_headers: Vec<u8>,
     pub(crate) is_rport_forced: bool,
+    /// What modules noted about the request, such as whose credentials were verified.
+    pub(crate) notes: Notes,
 }
 
 /// The server transaction (RFC 3261 section 17.2).
@@ -136,6 +138,7 @@ impl Transaction {
         left.record_route.clone_from(&context.record_route);
         left.own_via.clone_from(&context.own_via);
         left.is_rport_forced = context.is_rport_forced;
+        left.notes = context.take_notes();
         if left.reply_headers != context.reply_headers {
             left.reply_headers.clone_from(&context.reply_headers);
         }
@@ -146,7 +149,7 @@ impl Transaction {
         if !context.edits.is_empty() {
             self.left.edits.clone_from(&context.edits);
         }
-        if context.hooks.failure.is_some() {
+        if context.hooks.failure.is_some() || self.program.is_observed() {
             self.left.target = context.target.clone();
         }
         // Replies may come before the script is over, when it waits for something after the relay.
@@ -165,6 +168,7 @@ impl Transaction {
         context.record_route.clone_from(&left.record_route);
         context.own_via.clone_from(&left.own_via);
         context.is_rport_forced = left.is_rport_forced;
+        context.give_notes(std::mem::take(&mut left.notes));
         context.reply_headers.clone_from(&left.reply_headers);
         if context.kind == RouteKind::Failure {
             context.edits = left.edits.clone();

@@ -134,6 +134,20 @@ impl Context {
         self.notes.remove(at).1.downcast().ok().map(|note| *note)
     }
 
+    /// Takes all notes away, to be given to a later context of the same request.
+    pub fn take_notes(&mut self) -> Notes {
+        Notes(std::mem::take(&mut self.notes))
+    }
+
+    /// Gives the notes of an earlier context of the same request. What is noted here already wins.
+    pub fn give_notes(&mut self, notes: Notes) {
+        let newer = std::mem::replace(&mut self.notes, notes.0);
+        for note in newer {
+            self.notes.retain(|(id, _)| *id != note.0);
+            self.notes.push(note);
+        }
+    }
+
     /// Whether flag `n` is set.
     pub fn has_flag(&self, n: u32) -> bool {
         n < FLAG_COUNT && self.flags & (1 << n) != 0
@@ -146,6 +160,10 @@ impl Context {
         }
     }
 }
+
+/// The notes of a [`Context`], on their way to another one.
+#[derive(Default)]
+pub struct Notes(Vec<(TypeId, Box<dyn Any + Send>)>);
 
 /// One place to send a request to.
 #[derive(Debug, Clone, Default)]

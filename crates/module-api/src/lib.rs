@@ -14,6 +14,7 @@ mod data;
 mod function;
 mod host;
 mod module;
+mod observe;
 mod outcome;
 mod records;
 mod route;
@@ -25,13 +26,16 @@ mod variable;
 pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
 pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
-pub use context::{Arrival, Context, FLAG_COUNT, Hooks, OwnVia, SelectedInstances, SocketId, Target, TransactionKey};
+pub use context::{
+    Arrival, Context, FLAG_COUNT, Hooks, Notes, OwnVia, SelectedInstances, SocketId, Target, TransactionKey,
+};
 pub use data::Data;
 pub use function::{Function, Param, ParamKind};
 pub use host::{Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing};
 pub use module::{
-    Binding, BlockOn, Event, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
+    Binding, BlockOn, Event, LogLine, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
 };
+pub use observe::{Happening, Observe, Replied};
 pub use outcome::{Fault, Outcome, Resume, Wait};
 pub use records::{Content, Record, RecordKind, Records};
 pub use route::{Dialect, RouteId, RouteKind, Routes};

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Command, Counter, Dialect, Function, Gauge, Server, Statistic, Statistics, Value, Variable};
+use crate::{
+    Command, Counter, Dialect, Function, Gauge, Level, Observe, Server, Statistic, Statistics, Value, Variable,
+};
 
 /// State of a module, made once at start and shared by all workers.
 pub trait State: Any + Send + Sync {}
@@ -33,6 +35,8 @@ pub struct Module {
     pub commands: &'static [Command],
     /// What it counts and measures.
     pub statistics: &'static [Statistic],
+    /// Told what happens to transactions, where the module watches them. Costs nothing where no module does.
+    pub observe: Option<Observe>,
     /// Makes the state. Runs once, in the order of `loadmodule`, before the server opens a socket.
     pub make: fn(&mut Setup<'_>) -> Result<Arc<dyn State>, SetupError>,
 }
@@ -48,6 +52,7 @@ impl Module {
         events: &[],
         commands: &[],
         statistics: &[],
+        observe: None,
         make: |_| Ok(Arc::new(())),
     };
 }
@@ -103,6 +108,9 @@ pub type BlockOn<'a> = dyn Fn(Pin<Box<dyn Future<Output = ()> + '_>>) + 'a;
 /// Starts a future that runs beside the server.
 pub type SpawnWork<'a> = dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + 'a;
 
+/// Takes log lines of what runs beside the workers, never blocking.
+pub type LogLine = Arc<dyn Fn(Level, &str) + Send + Sync>;
+
 /// What a module has at hand when it starts.
 pub struct Setup<'a> {
     module: &'a Module,
@@ -120,6 +128,8 @@ pub struct Setup<'a> {
     pub statistics: &'a Statistics,
     /// The workers: for requests of our own, events and timers. To be kept by whoever needs it later.
     pub server: &'a Arc<dyn Server>,
+    /// The log, for what runs beside the workers. A call has [`crate::Host::log`].
+    pub log: &'a LogLine,
 }
 
 /// How [`Setup`] reaches the server, gathered for [`Setup::new`].
@@ -138,6 +148,8 @@ pub struct Binding<'a> {
     pub statistics: &'a Statistics,
     /// See [`Setup::server`].
     pub server: &'a Arc<dyn Server>,
+    /// See [`Setup::log`].
+    pub log: &'a LogLine,
 }
 
 impl<'a> Setup<'a> {
@@ -153,6 +165,7 @@ impl<'a> Setup<'a> {
             spawn: binding.spawn,
             statistics: binding.statistics,
             server: binding.server,
+            log: binding.log,
         }
     }
 
@@ -180,6 +193,11 @@ impl<'a> Setup<'a> {
     /// Whether the script gave the setting.
     pub fn is_set(&self, name: &str) -> bool {
         self.last(name).is_some()
+    }
+
+    /// The state of module `name` without its type, to be handed to functions and variables of that module.
+    pub fn any_module(&self, name: &str) -> Option<Arc<dyn State>> {
+        (self.others)(name)
     }
 
     /// The state of module `name`, which must have been loaded before this one.

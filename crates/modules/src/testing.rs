@@ -357,6 +357,7 @@ pub(crate) fn make(
 ) -> Result<Arc<dyn State>, module_api::SetupError> {
     let statistics = module_api::Statistics::default();
     let server: Arc<dyn module_api::Server> = Arc::new(module_api::NoServer);
+    let log: module_api::LogLine = Arc::new(|_, _| {});
     let binding = module_api::Binding {
         others,
         dialect,
@@ -365,6 +366,7 @@ pub(crate) fn make(
         spawn: &|_| {},
         statistics: &statistics,
         server: &server,
+        log: &log,
     };
     (module.make)(&mut module_api::Setup::new(module, settings, &binding))
 }

@@ -48,6 +48,8 @@ pub fn load(path: &str, options: &LoadOptions<'_>) -> Loaded {
         let mut program = emit::emit(checked.routes, dialect, &settings, &diagnostics.sources);
         program.values = checked.values;
         program.log_prefix = checked.log_prefix;
+        let observers = checked.modules.iter().enumerate();
+        program.observers = observers.filter_map(|(n, loaded)| Some((loaded.module.observe?, n as u16))).collect();
         Configuration { dialect, settings, modules: checked.modules, program }
     });
     Loaded { diagnostics, dialect, configuration }

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Arg, Dialect, Function, Other, ParamKind, RouteId, RouteKind, State, Value, Variable};
+use module_api::{
+    Arg, Call, Context, Dialect, Function, Happening, Host, Observe, Other, ParamKind, RouteId, RouteKind, State,
+    Value, Variable,
+};
 use regex::bytes::Regex;
 
 use crate::syntax::tree::Binary;
@@ -31,6 +34,8 @@ pub struct Program {
     pub(crate) files: Vec<String>,
     pub(crate) dialect: Dialect,
     pub(crate) bounds: Bounds,
+    /// Modules that watch transactions, by their number.
+    pub(crate) observers: Vec<(Observe, u16)>,
 }
 
 /// Line and file of a statement.
@@ -340,6 +345,18 @@ impl BoundProgram {
     /// The routes that the engine runs by itself.
     pub fn engine_routes(&self) -> &EngineRoutes {
         &self.engine_routes
+    }
+
+    /// Whether a module watches transactions.
+    pub fn is_observed(&self) -> bool {
+        !self.program.observers.is_empty()
+    }
+
+    /// Tells the modules that watch what has happened to the transaction of `context`.
+    pub fn observe(&self, context: &mut Context, host: &mut dyn Host, happening: &Happening<'_>) {
+        for (observe, module) in &self.program.observers {
+            observe(&mut Call::new(context, host, &[], self.state(*module), self.program.dialect), happening);
+        }
     }
 
     /// The state of module number `module`; the checker made sure that there is one.

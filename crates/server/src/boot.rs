@@ -41,8 +41,16 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let statistics = Statistics::default();
     let posts = Arc::new(Posts::default());
     let server: Arc<dyn Server> = Arc::clone(&posts) as _;
-    let ground =
-        Ground { dialect, data_dir: &data_dir, runtime: runtime.handle(), statistics: &statistics, server: &server };
+    let log = Arc::new(start_log(arguments, &settings, dialect)?);
+    let log_of_modules = log.for_modules();
+    let ground = Ground {
+        dialect,
+        data_dir: &data_dir,
+        runtime: runtime.handle(),
+        statistics: &statistics,
+        server: &server,
+        log: &log_of_modules,
+    };
     let started = start_modules::start(&modules, &Started::default(), &ground)?;
     let program = Arc::new(program.bind(started.states()));
 
@@ -52,7 +60,6 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
     let udp = bind_udp(&mut identity, worker_count)?;
     let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
-    let log = Arc::new(start_log(arguments, &settings, dialect)?);
     let surroundings = Surroundings {
         runtime: runtime.handle().clone(),
         mailboxes: Mailboxes::clone(&mailboxes),

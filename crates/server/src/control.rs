@@ -122,12 +122,14 @@ impl Control<'_> {
     fn try_reload(&mut self) -> Result<()> {
         let configuration = load::load(self.arguments)?;
         let dialect = configuration.dialect;
+        let log = self.log.for_modules();
         let ground = Ground {
             dialect,
             data_dir: &self.data_dir,
             runtime: &self.runtime,
             statistics: &self.statistics,
             server: &self.server,
+            log: &log,
         };
         let start = || start_modules::start(&configuration.modules, &self.started, &ground);
         // Modules may wait for a database while they start, which this task may not.

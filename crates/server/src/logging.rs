@@ -2,10 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use module_api::{Counter, Level};
+use module_api::{Counter, Level, LogLine};
 
 /// How many lines may wait to be written; what comes beyond is counted and dropped.
 const QUEUE: usize = 4096;
@@ -53,6 +54,12 @@ impl Logger {
     /// Writes what is at least as loud as `threshold` from now on.
     pub(crate) fn set_threshold(&self, threshold: Level) {
         self.threshold.store(threshold as u8, Ordering::Relaxed);
+    }
+
+    /// The log as modules see it.
+    pub(crate) fn for_modules(self: &Arc<Logger>) -> LogLine {
+        let log = Arc::clone(self);
+        Arc::new(move |level, text| engine::Log::write(&*log, level, text.as_bytes()))
     }
 
     /// Writes what an operator has just asked for by a signal, however quiet the log is set.

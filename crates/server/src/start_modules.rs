@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use module_api::{Binding, Command, Dialect, Server, Setting, Setup, State, Statistics};
+use module_api::{Binding, Command, Dialect, LogLine, Server, Setting, Setup, State, Statistics};
 use script::LoadedModule;
 use tokio::runtime::Handle;
 
@@ -59,6 +59,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) statistics: &'a Statistics,
     /// The workers.
     pub(crate) server: &'a Arc<dyn Server>,
+    /// Where what runs beside the workers logs.
+    pub(crate) log: &'a LogLine,
 }
 
 /// Starts `modules`, each with its settings.
@@ -117,6 +119,7 @@ fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result
         spawn: &spawn,
         statistics: ground.statistics,
         server: ground.server,
+        log: ground.log,
     };
     let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
     let name = loaded.module.name;
@@ -157,12 +160,14 @@ mod tests {
     fn check_kept(after: &[LoadedModule], expected: &[bool]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
         let server: Arc<dyn Server> = Arc::new(module_api::NoServer);
+        let log: LogLine = Arc::new(|_, _| {});
         let ground = Ground {
             dialect: Dialect::Kamailio,
             data_dir: Path::new("/nonexistent"),
             runtime: runtime.handle(),
             statistics: &Statistics::default(),
             server: &server,
+            log: &log,
         };
         let first = start(&[loaded(&TABLE, 1), loaded(&READER, 1)], &Started::default(), &ground).expect("it starts");
         let second = start(after, &first, &ground).expect("it starts");
