@@ -33,6 +33,15 @@ pub enum Error {
         /// The database's words.
         detail: String,
     },
+    /// The database lacks a table or column that is asked for, or does not understand the statement.
+    #[error("the database does not fit: {detail}")]
+    Misfit {
+        /// The database's words.
+        detail: String,
+    },
+    /// A change was to be made to a row that is not there, or not as it was.
+    #[error("the row to be changed is not there")]
+    Stale,
     /// The store's address is not one that this build understands.
     #[error("store address `{address}` not understood: {why}")]
     Address {
@@ -59,6 +68,9 @@ pub enum Cause {
     /// Another program holds its lock, or all connections are in use.
     #[error("busy")]
     Busy,
+    /// It has not answered for a while, and is left alone until this has passed.
+    #[error("it has not answered; the next attempt is due in {0:?}")]
+    Resting(Duration),
     /// The writer's queue is at its bound.
     #[error("too many changes wait to be written")]
     QueueFull,

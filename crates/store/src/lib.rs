@@ -12,9 +12,11 @@ mod account;
 #[cfg(test)]
 mod battery;
 mod binding;
+mod database;
 mod domain;
 mod error;
 mod place;
+mod spool;
 mod sqlite;
 mod store;
 mod table_name;
@@ -22,8 +24,12 @@ mod writer;
 
 pub use account::{Account, Credentials, Ha1};
 pub use binding::{Change, StoredBinding};
+#[cfg(any(test, feature = "battery"))]
+pub use database::battery as database_battery;
+pub use database::{Cell, ColumnName, Comparison, Condition, Database, Kind, Report, Rows, Select, Write};
 pub use domain::{AliasTarget, StoredDomain};
 pub use error::{Cause, Error};
+pub use spool::{Drain, Full, Spool, orphans};
 pub use store::{Settings, Store};
 pub use table_name::TableName;
 pub use writer::{LocationWriter, WriterSettings, Written};

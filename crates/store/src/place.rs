@@ -47,7 +47,7 @@ fn split_scheme(address: &str) -> (Option<&str>, &str) {
 }
 
 /// The address as it may be logged: `scheme://user:password@host` loses what is between scheme and `@`.
-fn without_password(address: &str) -> String {
+pub(crate) fn without_password(address: &str) -> String {
     match (address.split_once("://"), address.rfind('@')) {
         (Some((scheme, _)), Some(at)) if at > scheme.len() => format!("{scheme}://***{}", &address[at..]),
         _ => address.to_owned(),

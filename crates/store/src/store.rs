@@ -202,7 +202,7 @@ impl Store {
     }
 }
 
-async fn within<T>(deadline: Duration, query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(crate) async fn within<T>(deadline: Duration, query: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     match tokio::time::timeout(deadline, query).await {
         Ok(answer) => answer,
         Err(_) => Err(Error::Unavailable(Cause::Deadline(deadline))),

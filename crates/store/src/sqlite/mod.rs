@@ -27,6 +27,13 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// Opens or makes the database and its tables.
     pub(crate) async fn open(place: &Place, settings: &Settings) -> Result<Sqlite, Error> {
+        let sqlite = Sqlite { pool: Sqlite::connect(place, settings).await? };
+        sqlite.create_tables().await?;
+        Ok(sqlite)
+    }
+
+    /// Opens or makes the database alone.
+    pub(crate) async fn connect(place: &Place, settings: &Settings) -> Result<SqlitePool, Error> {
         let (options, connections) = match place {
             // Each connection to memory would be a database of its own.
             Place::SqliteMemory => (SqliteConnectOptions::new().in_memory(true), 1),
@@ -35,7 +42,7 @@ impl Sqlite {
                 (file_options(path, settings.deadline), settings.connections.max(1))
             }
         };
-        let pool = SqlitePoolOptions::new()
+        SqlitePoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(settings.deadline)
             // A closed connection to memory is a lost database, and one to a file costs a schema read to replace.
@@ -43,10 +50,7 @@ impl Sqlite {
             .max_lifetime(None)
             .connect_with(options)
             .await
-            .map_err(error)?;
-        let sqlite = Sqlite { pool };
-        sqlite.create_tables().await?;
-        Ok(sqlite)
+            .map_err(error)
     }
 
     /// Waits for what runs and closes.
@@ -83,7 +87,7 @@ fn create_private(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn cause_of_io(error: &io::Error, path: &Path) -> Cause {
+pub(crate) fn cause_of_io(error: &io::Error, path: &Path) -> Cause {
     let detail = format!("{}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Cause::Permission(detail),
@@ -93,7 +97,7 @@ fn cause_of_io(error: &io::Error, path: &Path) -> Cause {
 }
 
 /// Puts an error of the driver into our words.
-fn error(error: sqlx::Error) -> Error {
+pub(crate) fn error(error: sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(error) => {
             let code = error.code().and_then(|code| code.parse().ok()).unwrap_or(0);
@@ -117,6 +121,8 @@ fn from_result_code(code: u32, message: &str) -> Error {
         11 | 26 => Error::Corrupt { what: message.to_owned() },
         // FULL.
         13 => Error::Unavailable(Cause::DiskFull),
+        // ERROR: no such table or column, or a statement that it does not understand.
+        1 => Error::Misfit { detail: message.to_owned() },
         // TOOBIG, CONSTRAINT (triggers that raise, too), MISMATCH.
         18..=20 => Error::Refused { detail: message.to_owned() },
         _ => Error::Unavailable(Cause::Io(message.to_owned())),
