@@ -4,6 +4,7 @@
 //! touches the module's own file and nothing else. The list below is the only registration.
 #![forbid(unsafe_code)]
 
+pub mod acc;
 pub mod auth;
 pub mod auth_db;
 pub mod cfgutils;
@@ -29,8 +30,10 @@ pub mod tmx;
 pub mod usrloc;
 pub mod xlog;
 
+mod database;
 mod log_level;
 mod named_lock;
+mod named_variable;
 mod network;
 mod rewrite;
 mod rows;
@@ -48,6 +51,7 @@ pub fn catalog() -> &'static [&'static Module] {
 // A slice, so that modules added at the same time do not quarrel about a number.
 static CATALOG: &[&Module] = &[
     &core::MODULE,
+    &acc::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &passive::CFG_RPC,

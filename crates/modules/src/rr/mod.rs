@@ -5,6 +5,8 @@ mod route;
 
 use std::sync::Arc;
 
+pub(crate) use route::is_upstream;
+
 use module_api::{KeyRule, Module, Parameter, Routes, SettingKind, Setup, SetupError, State, Value, Variable};
 
 /// Keeps the server in the path of a dialog, and routes along that path.

@@ -53,6 +53,13 @@ pub(super) const IS_DIRECTION: Function = Function {
 /// The server's own Route URI that the request came along.
 struct OwnRoute(Bytes);
 
+/// Whether the request goes to the side that began the dialog. Without a tag to compare it counts as one of that side.
+pub(crate) fn is_upstream(call: &Call<'_>) -> bool {
+    let Some(OwnRoute(uri)) = call.context.note() else { return false };
+    let Ok(uri) = Uri::parse(uri) else { return false };
+    uri.params.value("ftag").is_some_and(|began| Some(began) != call.context.message.from_tag())
+}
+
 fn with_own(call: &Call<'_>, test: impl FnOnce(&Uri<'_>) -> bool) -> Outcome {
     let Some(OwnRoute(uri)) = call.context.note() else { return Outcome::FALSE };
     Uri::parse(uri).is_ok_and(|uri| test(&uri)).into()

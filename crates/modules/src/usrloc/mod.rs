@@ -9,7 +9,7 @@ mod table;
 use module_api::Module;
 
 pub use binding::{Contact, method_bit};
-pub(crate) use settings::open_store;
+pub(crate) use settings::{default_database, open_store};
 
 pub use locations::{LocationTable, Locations, WriteFailed};
 pub use table::Table;
