@@ -6,7 +6,9 @@
 //! A peer that is missing is a failure: `make test` installs them all.
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod chain;
+mod databases;
 mod examples;
 mod harness;
 mod large;

@@ -7,6 +7,7 @@ use crate::{
 };
 
 /// Makes one `#[tokio::test]` per case. `$open` is an async function that returns a [`Fixture`].
+#[cfg(test)]
 macro_rules! battery {
     ($open:path: $($case:ident),+ $(,)?) => {
         $(#[tokio::test]
@@ -41,9 +42,50 @@ macro_rules! battery {
         );
     };
 }
+#[cfg(test)]
 pub(crate) use battery;
 
+/// Runs every case, each on a store that `open` has made empty.
+///
+/// # Panics
+/// When the store does something else than the others.
+pub async fn run_all(open: impl AsyncFn() -> Store) {
+    macro_rules! each {
+        ($($case:ident),+ $(,)?) => {
+            $({
+                let store = open().await;
+                $case(&store).await;
+                store.close().await;
+            })+
+        };
+    }
+    each!(
+        an_unknown_subscriber_is_none,
+        a_subscriber_is_found_whatever_the_case_of_the_domain,
+        a_subscriber_is_added_once,
+        a_new_password_replaces_every_digest,
+        a_removed_subscriber_leaves_nothing,
+        the_oldest_of_a_name_answers_for_any_domain,
+        subscribers_are_listed_in_pages,
+        texts_that_look_like_sql_are_texts,
+        an_alias_stands_for_its_targets_in_order,
+        domains_are_kept_once,
+        a_binding_comes_back_as_it_was_written,
+        absent_values_stay_absent,
+        a_put_replaces_the_row_of_the_same_ruid,
+        changes_apply_in_the_order_of_submission,
+        a_long_submission_is_applied_in_its_order,
+        deleting_what_is_not_there_is_no_error,
+        every_page_of_a_large_table_is_visited,
+        expired_bindings_are_deleted_and_permanent_ones_stay,
+        a_location_table_of_any_name_is_made,
+        many_submissions_at_once_are_all_written,
+        a_full_queue_refuses_at_once,
+    );
+}
+
 /// A store of its own for one test, and whatever must live as long.
+#[cfg(test)]
 pub(crate) struct Fixture<G> {
     pub(crate) store: Store,
     pub(crate) _guard: G,

@@ -9,8 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod account;
-#[cfg(test)]
-mod battery;
+#[cfg(any(test, feature = "battery"))]
+pub mod battery;
 mod binding;
 mod database;
 mod domain;
@@ -20,6 +20,7 @@ mod spool;
 mod sqlite;
 mod store;
 mod table_name;
+mod tables;
 mod writer;
 
 pub use account::{Account, Credentials, Ha1};
@@ -27,9 +28,10 @@ pub use binding::{Change, StoredBinding};
 #[cfg(any(test, feature = "battery"))]
 pub use database::battery as database_battery;
 pub use database::{Cell, ColumnName, Comparison, Condition, Database, Kind, Report, Rows, Select, Write};
+pub use database::{How, Made, SCHEMA, SchemaTable};
 pub use domain::{AliasTarget, StoredDomain};
 pub use error::{Cause, Error};
-pub use spool::{Drain, Full, Spool, orphans};
+pub use spool::{Drain, Full, Orphans, Spool, orphans};
 pub use store::{Settings, Store};
 pub use table_name::TableName;
 pub use writer::{LocationWriter, WriterSettings, Written};

@@ -4,8 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::database::is_sqlite;
 use crate::place::Place;
 use crate::sqlite::Sqlite;
+use crate::tables::Tables;
 use crate::{Account, AliasTarget, Cause, Change, Credentials, Error, Ha1, StoredBinding, StoredDomain, TableName};
 
 /// A database. Cloning is cheap and shares the connections.
@@ -37,6 +39,8 @@ impl Default for Settings {
 /// new backend must serve, and futures need no boxes.
 pub(crate) enum Backend {
     Sqlite(Sqlite),
+    /// A server, or text files.
+    Tables(Tables),
 }
 
 impl Store {
@@ -45,22 +49,28 @@ impl Store {
         Store::open_with(address, &Settings::default()).await
     }
 
-    /// Opens `sqlite:///path`, a bare path or `:memory:`, and makes what is missing: directory, file, tables.
+    /// Opens `sqlite:///path`, a bare path or `:memory:`, and makes what is missing: directory, file, tables. The file
+    /// is created readable by its owner only.
     ///
-    /// The file is created readable by its owner only. Tables of a known version are used as they stand.
+    /// Of `postgres://`, `mysql://` and `text:///` addresses the tables are used as they stand, and none is made.
     ///
     /// # Errors
     /// [`Error::SchemaVersion`] when a table has a version that this program does not know; nothing is changed then.
     pub async fn open_with(address: &str, settings: &Settings) -> Result<Store, Error> {
-        let place = Place::parse(address)?;
-        let backend = within(settings.deadline, Sqlite::open(&place, settings)).await?;
-        Ok(Store { backend: Arc::new(Backend::Sqlite(backend)), deadline: settings.deadline })
+        let backend = if is_sqlite(address) {
+            let place = Place::parse(address)?;
+            Backend::Sqlite(within(settings.deadline, Sqlite::open(&place, settings)).await?)
+        } else {
+            Backend::Tables(Tables::open(address, settings).await?)
+        };
+        Ok(Store { backend: Arc::new(backend), deadline: settings.deadline })
     }
 
     /// Waits for queries that run and closes all connections. Later calls answer [`Error::Unavailable`].
     pub async fn close(&self) {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Tables(tables) => tables.close().await,
         }
     }
 
@@ -70,6 +80,7 @@ impl Store {
     pub async fn credentials(&self, username: &str, domain: &str) -> Result<Option<Credentials>, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.credentials(username, domain)).await,
+            Backend::Tables(tables) => self.within(tables.credentials(username, domain)).await,
         }
     }
 
@@ -77,6 +88,7 @@ impl Store {
     pub async fn credentials_in_any_domain(&self, username: &str) -> Result<Option<Credentials>, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.credentials_in_any_domain(username)).await,
+            Backend::Tables(tables) => self.within(tables.credentials_in_any_domain(username)).await,
         }
     }
 
@@ -85,6 +97,7 @@ impl Store {
         let ha1 = Ha1::new(username, domain, password);
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.add_subscriber(username, domain, &ha1)).await,
+            Backend::Tables(tables) => self.within(tables.add_subscriber(username, domain, &ha1)).await,
         }
     }
 
@@ -93,6 +106,7 @@ impl Store {
     pub async fn set_password(&self, username: &str, domain: &str, password: &str) -> Result<bool, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.set_password(username, domain, password)).await,
+            Backend::Tables(tables) => self.within(tables.set_password(username, domain, password)).await,
         }
     }
 
@@ -100,6 +114,7 @@ impl Store {
     pub async fn remove_subscriber(&self, username: &str, domain: &str) -> Result<bool, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.remove_subscriber(username, domain)).await,
+            Backend::Tables(tables) => self.within(tables.remove_subscriber(username, domain)).await,
         }
     }
 
@@ -107,6 +122,7 @@ impl Store {
     pub async fn subscribers(&self, after: i64, limit: u32) -> Result<Vec<Account>, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.subscribers(after, limit)).await,
+            Backend::Tables(tables) => self.within(tables.subscribers(after, limit)).await,
         }
     }
 
@@ -114,6 +130,7 @@ impl Store {
     pub async fn alias_targets(&self, username: &str, domain: &str) -> Result<Vec<AliasTarget>, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.alias_targets(username, domain)).await,
+            Backend::Tables(tables) => self.within(tables.alias_targets(username, domain)).await,
         }
     }
 
@@ -121,6 +138,7 @@ impl Store {
     pub async fn add_alias(&self, username: &str, domain: &str, target: &AliasTarget) -> Result<bool, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.add_alias(username, domain, target)).await,
+            Backend::Tables(tables) => self.within(tables.add_alias(username, domain, target)).await,
         }
     }
 
@@ -128,6 +146,7 @@ impl Store {
     pub async fn remove_alias(&self, username: &str, domain: &str) -> Result<u64, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.remove_alias(username, domain)).await,
+            Backend::Tables(tables) => self.within(tables.remove_alias(username, domain)).await,
         }
     }
 
@@ -135,6 +154,7 @@ impl Store {
     pub async fn domains(&self) -> Result<Vec<StoredDomain>, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.domains()).await,
+            Backend::Tables(tables) => self.within(tables.domains()).await,
         }
     }
 
@@ -142,6 +162,7 @@ impl Store {
     pub async fn add_domain(&self, domain: &StoredDomain, now: i64) -> Result<bool, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.add_domain(domain, now)).await,
+            Backend::Tables(tables) => self.within(tables.add_domain(domain, now)).await,
         }
     }
 
@@ -149,6 +170,7 @@ impl Store {
     pub async fn remove_domain(&self, domain: &str) -> Result<bool, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.remove_domain(domain)).await,
+            Backend::Tables(tables) => self.within(tables.remove_domain(domain)).await,
         }
     }
 
@@ -159,6 +181,7 @@ impl Store {
     pub async fn ensure_location_table(&self, table: &TableName) -> Result<(), Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.ensure_location_table(table)).await,
+            Backend::Tables(tables) => self.within(tables.ensure_location_table(table)).await,
         }
     }
 
@@ -175,6 +198,7 @@ impl Store {
         loop {
             let page = match &*self.backend {
                 Backend::Sqlite(sqlite) => self.within(sqlite.bindings_page(table, after, PAGE)).await?,
+                Backend::Tables(tables) => self.within(tables.bindings_page(table, after, PAGE)).await?,
             };
             let Some((last, _)) = page.last() else { return Ok(count) };
             after = *last;
@@ -187,6 +211,7 @@ impl Store {
     pub async fn delete_expired(&self, table: &TableName, now: i64) -> Result<u64, Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.delete_expired(table, now)).await,
+            Backend::Tables(tables) => self.within(tables.delete_expired(table, now)).await,
         }
     }
 
@@ -194,6 +219,7 @@ impl Store {
     pub(crate) async fn commit(&self, table: &TableName, changes: &[&Change]) -> Result<(), Error> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => self.within(sqlite.commit(table, changes)).await,
+            Backend::Tables(tables) => self.within(tables.commit(table, changes)).await,
         }
     }
 

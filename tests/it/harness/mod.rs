@@ -1,6 +1,7 @@
 //! What the tests stand on: the server under test, peers as child processes, ports, files.
 
 mod certificate;
+mod database;
 mod endpoint;
 mod phone;
 mod port;
@@ -12,6 +13,7 @@ mod subject;
 mod tone;
 mod wire;
 
+pub(crate) use database::{DatabaseServer, Kind as DatabaseKind};
 pub(crate) use endpoint::{Endpoint, field, lines};
 pub(crate) use phone::{Phone, Stack};
 pub(crate) use port::free_port;

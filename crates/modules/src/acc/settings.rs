@@ -283,7 +283,7 @@ fn open_spool(setup: &Setup<'_>, state: &Accounting) -> Result<Spool, SetupError
     }
     let root = setup.data_dir.join("acc");
     let cannot = |error: std::io::Error| SetupError::Unavailable(format!("the spool {}: {error}", root.display()));
-    let (orphans, strangers) = store::orphans(&root, database.address()).map_err(cannot)?;
+    let store::Orphans { drains, strangers } = store::orphans(&root, database.address()).map_err(cannot)?;
     for (directory, whose) in strangers {
         let text =
             format!("accounting: {} holds records for database {whose}, which is not this one", directory.display());
@@ -291,7 +291,7 @@ fn open_spool(setup: &Setup<'_>, state: &Accounting) -> Result<Spool, SetupError
     }
     let limit = u64::try_from(setup.int("spool_size")).unwrap_or(0).max(1) << 20;
     let (spool, drain) = Spool::create(&root, database.address(), limit).map_err(cannot)?;
-    for drain in orphans.into_iter().chain([drain]) {
+    for drain in drains.into_iter().chain([drain]) {
         let waits = vec![state.acc_table.clone(), state.missed_table.clone()];
         let log = Arc::clone(setup.log);
         let report = Arc::new(move |line: &str| log(Level::Error, &format!("accounting: {line}")));

@@ -152,7 +152,7 @@ async fn updates_and_deletions_are_counted(database: &Database) {
         [[Cell::Int(0), Cell::Null]]
     );
     let delete = Write::Delete { table: name("things"), filter: vec![is("number", 5)] };
-    assert_eq!(write(database, &[delete.clone()]).await, [2]);
+    assert_eq!(write(database, std::slice::from_ref(&delete)).await, [2]);
     assert_eq!(write(database, &[delete]).await, [0]);
     clear(database).await;
 }

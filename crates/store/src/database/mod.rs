@@ -9,6 +9,8 @@ mod breaker;
 mod cell;
 mod mysql;
 mod postgres;
+mod postgres_columns;
+mod schema;
 mod sqlite;
 mod statement;
 #[cfg(test)]
@@ -21,16 +23,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::{MySqlPool, PgPool, SqlitePool};
+use sqlx::{MySqlPool, SqlitePool};
 
-use crate::place::without_password;
+use crate::place::{Place, without_password};
 use crate::sqlite::Sqlite;
 use crate::{Cause, Error, Settings, TableName};
 use breaker::{Breaker, News};
 use url::Url;
 
 pub use cell::{Cell, Rows};
+pub use schema::{How, Made, SCHEMA, SchemaTable};
 pub use statement::{ColumnName, Comparison, Condition, Select, Write};
+
+/// Whether an address is that of a file of SQLite.
+pub(crate) fn is_sqlite(address: &str) -> bool {
+    !matches!(Url::parse(address), Ok(Url::Postgres(_) | Url::MySql(_) | Url::Text(_)) | Err(_))
+        || Place::parse(address).is_ok()
+}
 
 /// A database whose tables others have made. Cloning is cheap and shares the connections.
 ///
@@ -65,7 +74,7 @@ pub enum Kind {
 
 enum Engine {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(postgres::Server),
     MySql(MySqlPool),
     Text(text::TextFiles),
 }
@@ -109,7 +118,7 @@ impl Database {
         self.guarded(async {
             match &self.0.engine {
                 Engine::Sqlite(pool) => sqlite::select(pool, select).await,
-                Engine::Postgres(pool) => postgres::select(pool, select).await,
+                Engine::Postgres(server) => postgres::select(server, select).await,
                 Engine::MySql(pool) => mysql::select(pool, select).await,
                 Engine::Text(files) => files.select(select).await,
             }
@@ -126,7 +135,7 @@ impl Database {
         self.guarded(async {
             match &self.0.engine {
                 Engine::Sqlite(pool) => sqlite::write(pool, writes).await,
-                Engine::Postgres(pool) => postgres::write(pool, writes).await,
+                Engine::Postgres(server) => postgres::write(server, writes).await,
                 Engine::MySql(pool) => mysql::write(pool, writes).await,
                 Engine::Text(files) => files.write(writes).await,
             }
@@ -142,7 +151,7 @@ impl Database {
         self.guarded(async {
             match &self.0.engine {
                 Engine::Sqlite(pool) => sqlite::raw(pool, statement).await,
-                Engine::Postgres(pool) => postgres::raw(pool, statement).await,
+                Engine::Postgres(server) => postgres::raw(server, statement).await,
                 Engine::MySql(pool) => mysql::raw(pool, statement).await,
                 Engine::Text(_) => Err(Error::Misfit { detail: "text files take no SQL".into() }),
             }
@@ -186,7 +195,7 @@ impl Database {
     pub async fn close(&self) {
         match &self.0.engine {
             Engine::Sqlite(pool) => pool.close().await,
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Postgres(server) => server.pool.close().await,
             Engine::MySql(pool) => pool.close().await,
             Engine::Text(_) => {}
         }

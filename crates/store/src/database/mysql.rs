@@ -6,7 +6,7 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySql
 use sqlx::{AssertSqlSafe, Column, MySql, MySqlPool, Row, TypeInfo, ValueRef};
 
 use super::cell::{Cell, Rows};
-use super::statement::{Bound, Select, Sql, Write};
+use super::statement::{Bound, Select, Syntax, Write};
 use super::url::Server;
 use crate::{Cause, Error, Settings};
 
@@ -43,7 +43,7 @@ pub(super) fn connect(server: &Server, settings: &Settings) -> Result<MySqlPool,
 }
 
 pub(super) async fn select(pool: &MySqlPool, select: &Select) -> Result<Rows, Error> {
-    let bound = Sql::MySql.select(select);
+    let bound = Syntax::MySql.select(select);
     let rows = query(&bound).fetch_all(pool).await.map_err(error)?;
     rows_of(&rows)
 }
@@ -66,7 +66,7 @@ pub(super) async fn raw(pool: &MySqlPool, text: &str) -> Result<Rows, Error> {
 pub(super) async fn write(pool: &MySqlPool, writes: &[Write]) -> Result<Vec<u64>, Error> {
     let mut transaction = pool.begin().await.map_err(error)?;
     let mut touched = Vec::with_capacity(writes.len());
-    for (bound, count) in Sql::MySql.writes(writes) {
+    for (bound, count) in Syntax::MySql.writes(writes) {
         let done = query(&bound).execute(&mut *transaction).await.map_err(error)?;
         super::note_touched(writes, count, done.rows_affected(), &mut touched)?;
     }
@@ -78,7 +78,9 @@ fn query(bound: &Bound) -> Query<'_> {
     let query = sqlx::query(AssertSqlSafe(bound.text.as_str()));
     bound.values.iter().fold(query, |query, value| match value {
         Cell::Null => query.bind(None::<String>),
-        Cell::Int(number) | Cell::Time(number) => query.bind(*number),
+        Cell::Int(number) => query.bind(*number),
+        // As text: its functions of seconds know neither 1970 nor what comes after 2038.
+        Cell::Time(moment) => query.bind(super::time::text(*moment)),
         Cell::Real(number) => query.bind(*number),
         Cell::Text(text) => query.bind(text.as_str()),
         Cell::Bytes(octets) => query.bind(octets.as_slice()),

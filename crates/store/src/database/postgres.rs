@@ -6,14 +6,21 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow, PgValu
 use sqlx::{AssertSqlSafe, Column, PgPool, Postgres, Row, TypeInfo, ValueRef};
 
 use super::cell::{Cell, Rows};
-use super::statement::{Bound, Select, Sql, Write};
-use super::url::Server;
+use super::postgres_columns::Columns;
+use super::statement::{Bound, Select, Syntax, Write};
+use super::url::Server as Address;
 use crate::{Cause, Error, Settings};
 
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
-/// A pool that connects when it is first needed.
-pub(super) fn connect(server: &Server, settings: &Settings) -> Result<PgPool, Error> {
+/// A server, and what is known of its tables.
+pub(super) struct Server {
+    pub(super) pool: PgPool,
+    columns: Columns,
+}
+
+/// Connects when that is first needed.
+pub(super) fn connect(server: &Address, settings: &Settings) -> Result<Server, Error> {
     let mut options = PgConnectOptions::new_without_pgpass()
         .host(&server.host)
         .username(&server.user)
@@ -41,18 +48,20 @@ pub(super) fn connect(server: &Server, settings: &Settings) -> Result<PgPool, Er
         .max_connections(settings.connections.max(1))
         .acquire_timeout(settings.deadline)
         .idle_timeout(Duration::from_secs(600));
-    Ok(pool.connect_lazy_with(options))
+    Ok(Server { pool: pool.connect_lazy_with(options), columns: Columns::default() })
 }
 
-pub(super) async fn select(pool: &PgPool, select: &Select) -> Result<Rows, Error> {
-    let bound = Sql::Postgres.select(select);
-    let rows = query(&bound).fetch_all(pool).await.map_err(error)?;
+pub(super) async fn select(server: &Server, select: &Select) -> Result<Rows, Error> {
+    let mut select = select.clone();
+    server.columns.fit_filter(&server.pool, &select.table, &mut select.filter).await?;
+    let bound = Syntax::Postgres.select(&select);
+    let rows = query(&bound).fetch_all(&server.pool).await.map_err(error)?;
     rows_of(&rows)
 }
 
 /// A statement of the script's own. The simple protocol hands every value over as text, so no type is unknown.
-pub(super) async fn raw(pool: &PgPool, text: &str) -> Result<Rows, Error> {
-    let mut connection = pool.acquire().await.map_err(error)?;
+pub(super) async fn raw(server: &Server, text: &str) -> Result<Rows, Error> {
+    let mut connection = server.pool.acquire().await.map_err(error)?;
     let (mut rows, mut affected) = (Vec::new(), 0);
     let mut results = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(&mut *connection);
     while let Some(next) = std::future::poll_fn(|context| results.as_mut().poll_next(context)).await {
@@ -65,10 +74,15 @@ pub(super) async fn raw(pool: &PgPool, text: &str) -> Result<Rows, Error> {
 }
 
 /// All changes, or none.
-pub(super) async fn write(pool: &PgPool, writes: &[Write]) -> Result<Vec<u64>, Error> {
-    let mut transaction = pool.begin().await.map_err(error)?;
+pub(super) async fn write(server: &Server, writes: &[Write]) -> Result<Vec<u64>, Error> {
+    let mut writes = writes.to_vec();
+    for write in &mut writes {
+        server.columns.fit(&server.pool, write).await?;
+    }
+    let writes = &writes[..];
+    let mut transaction = server.pool.begin().await.map_err(error)?;
     let mut touched = Vec::with_capacity(writes.len());
-    for (bound, count) in Sql::Postgres.writes(writes) {
+    for (bound, count) in Syntax::Postgres.writes(writes) {
         let done = query(&bound).execute(&mut *transaction).await.map_err(error)?;
         super::note_touched(writes, count, done.rows_affected(), &mut touched)?;
     }

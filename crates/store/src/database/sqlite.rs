@@ -4,14 +4,14 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Column, Row, Sqlite, SqlitePool, TypeInfo, ValueRef};
 
 use super::cell::{Cell, Rows};
-use super::statement::{Bound, Select, Sql, Write};
+use super::statement::{Bound, Select, Syntax, Write};
 use crate::Error;
 use crate::sqlite::error;
 
 type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 pub(super) async fn select(pool: &SqlitePool, select: &Select) -> Result<Rows, Error> {
-    let bound = Sql::Sqlite.select(select);
+    let bound = Syntax::Sqlite.select(select);
     let rows = query(&bound).fetch_all(pool).await.map_err(error)?;
     rows_of(&rows)
 }
@@ -36,7 +36,7 @@ pub(super) async fn write(pool: &SqlitePool, writes: &[Write]) -> Result<Vec<u64
     // its first read and fail without waiting.
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
     let mut touched = Vec::with_capacity(writes.len());
-    for (bound, count) in Sql::Sqlite.writes(writes) {
+    for (bound, count) in Syntax::Sqlite.writes(writes) {
         let done = query(&bound).execute(&mut *transaction).await.map_err(error)?;
         super::note_touched(writes, count, done.rows_affected(), &mut touched)?;
     }

@@ -69,6 +69,15 @@ pub enum Write {
         /// Its columns; others have their defaults.
         row: Vec<(ColumnName, Cell)>,
     },
+    /// A new row, in place of the one with the same key if there is one.
+    Put {
+        /// The table.
+        table: TableName,
+        /// The column that is unique.
+        key: ColumnName,
+        /// Its columns, the key among them.
+        row: Vec<(ColumnName, Cell)>,
+    },
     /// Changes rows.
     Update {
         /// The table.
@@ -91,7 +100,7 @@ pub enum Write {
 
 /// How a kind of database writes things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sql {
+pub(super) enum Syntax {
     Sqlite,
     Postgres,
     MySql,
@@ -116,7 +125,7 @@ fn is_alike(a: &Write, b: &Write) -> bool {
         && pairs().all(|((column, value), (other, cell))| column == other && value.is_null() == cell.is_null())
 }
 
-impl Sql {
+impl Syntax {
     pub(super) fn select(self, select: &Select) -> Bound {
         let mut out = Bound { text: "SELECT ".to_owned(), values: Vec::new() };
         out.text.push_str(&self.names(select.columns.iter()));
@@ -173,6 +182,21 @@ impl Sql {
                 out.text = format!("INSERT INTO {} ({columns}) VALUES ", self.name(table));
                 self.push_row(row, &mut out);
             }
+            Write::Put { table, key, row } => {
+                out = self.write(&Write::Insert { table: table.clone(), row: row.clone() });
+                let others = row.iter().map(|(column, _)| self.name(column)).filter(|column| *column != self.name(key));
+                let updates: Vec<String> = match self {
+                    Syntax::MySql => others.map(|column| format!("{column} = VALUES({column})")).collect(),
+                    Syntax::Sqlite | Syntax::Postgres => {
+                        others.map(|column| format!("{column} = excluded.{column}")).collect()
+                    }
+                };
+                let (key, updates) = (self.name(key), updates.join(", "));
+                out.text.push_str(&match self {
+                    Syntax::MySql => format!(" ON DUPLICATE KEY UPDATE {updates}"),
+                    Syntax::Sqlite | Syntax::Postgres => format!(" ON CONFLICT ({key}) DO UPDATE SET {updates}"),
+                });
+            }
             Write::Update { table, set, filter, .. } => {
                 out.text = format!("UPDATE {} SET ", self.name(table));
                 for (n, (column, value)) in set.iter().enumerate() {
@@ -194,8 +218,8 @@ impl Sql {
     /// letter, and the schema's own were made without quotes.
     pub(super) fn name(self, name: &TableName) -> String {
         match self {
-            Sql::MySql => format!("`{name}`"),
-            Sql::Sqlite | Sql::Postgres => name.to_string(),
+            Syntax::MySql => format!("`{name}`"),
+            Syntax::Sqlite | Syntax::Postgres => name.to_string(),
         }
     }
 
@@ -232,14 +256,13 @@ impl Sql {
     fn push_value(self, value: &Cell, out: &mut Bound) {
         out.values.push(value.clone());
         let place = match self {
-            Sql::Postgres => format!("${}", out.values.len()),
-            Sql::Sqlite | Sql::MySql => "?".to_owned(),
+            Syntax::Postgres => format!("${}", out.values.len()),
+            Syntax::Sqlite | Syntax::MySql => "?".to_owned(),
         };
         // Sessions are set to UTC, so these say the same moment everywhere.
         let text = match (self, value) {
-            (Sql::Sqlite, Cell::Time(_)) => format!("datetime({place}, 'unixepoch')"),
-            (Sql::Postgres, Cell::Time(_)) => format!("to_timestamp({place}::bigint)::timestamp"),
-            (Sql::MySql, Cell::Time(_)) => format!("FROM_UNIXTIME({place})"),
+            (Syntax::Sqlite, Cell::Time(_)) => format!("datetime({place}, 'unixepoch')"),
+            (Syntax::Postgres, Cell::Time(_)) => format!("to_timestamp({place}::bigint)::timestamp"),
             // A bare NULL says nothing of its type, which a parameter must have.
             (_, Cell::Null) => {
                 out.values.pop();
@@ -271,7 +294,7 @@ mod tests {
             order: vec![name("id")],
             limit: 5,
         };
-        let bound = Sql::Postgres.select(&select);
+        let bound = Syntax::Postgres.select(&select);
         assert_eq!(
             bound.text,
             "SELECT username, grp FROM grp WHERE username = $1 AND LOWER(domain) = LOWER($2) ORDER BY id LIMIT 5"
@@ -284,7 +307,7 @@ mod tests {
         let insert = |value: Cell| Write::Insert { table: name("t"), row: vec![(name("a"), value)] };
         let mut writes = vec![insert(Cell::Int(1)); 6];
         writes.push(insert(Cell::Null));
-        let statements = Sql::Sqlite.writes(&writes);
+        let statements = Syntax::Sqlite.writes(&writes);
         let texts: Vec<_> = statements.iter().map(|(bound, count)| (bound.text.as_str(), *count)).collect();
         let four = "INSERT INTO t (a) VALUES (?), (?), (?), (?)";
         let one = "INSERT INTO t (a) VALUES (?)";
@@ -296,10 +319,10 @@ mod tests {
         let row = vec![(name("partition"), Cell::Int(3)), (name("gone"), Cell::Null), (name("time"), Cell::Time(9))];
         let insert = Write::Insert { table: name("t"), row };
         assert_eq!(
-            Sql::MySql.write(&insert).text,
-            "INSERT INTO `t` (`partition`, `gone`, `time`) VALUES (?, NULL, FROM_UNIXTIME(?))"
+            Syntax::MySql.write(&insert).text,
+            "INSERT INTO `t` (`partition`, `gone`, `time`) VALUES (?, NULL, ?)"
         );
-        let bound = Sql::Postgres.write(&insert);
+        let bound = Syntax::Postgres.write(&insert);
         assert_eq!(
             bound.text,
             "INSERT INTO t (partition, gone, time) VALUES ($1, NULL, to_timestamp($2::bigint)::timestamp)"

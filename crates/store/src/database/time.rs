@@ -7,6 +7,27 @@ pub(crate) fn text(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// Text as seconds since 1970: a date, with or without the time of day.
+pub(crate) fn seconds(text: &str) -> Option<i64> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<i64>);
+    let mut next = || numbers.next()?.ok();
+    let (year, month, day) = (next()?, next()?, next()?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let (hour, minute, second) = (next().unwrap_or(0), next().unwrap_or(0), next().unwrap_or(0));
+    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// Days since 1970 of a date: the inverse of [`civil`].
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// Year, month and day of a day since 1970 in the Gregorian calendar. Years are counted from March, so that the
 /// leap day is the last of its year.
 fn civil(days: i64) -> (i64, i64, i64) {
@@ -26,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_written_as_dates() {
+    fn moments_are_written_and_read() {
         for (moment, written) in [
             (0, "1970-01-01 00:00:00"),
             (946_684_800, "2000-01-01 00:00:00"),
@@ -36,6 +57,10 @@ mod tests {
             (4_107_542_400, "2100-03-01 00:00:00"),
         ] {
             assert_eq!(text(moment), written);
+            assert_eq!(seconds(written), Some(moment), "{written}");
         }
+        assert_eq!(seconds("2000-02-29"), Some(951_782_400));
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(seconds("2000-13-01"), None);
     }
 }

@@ -143,15 +143,22 @@ impl Writer {
     }
 }
 
-/// What processes that are gone have left below `root` for the database at `target`, and the directories of others:
-/// those are for databases that nobody writes to now.
+/// What processes that are gone have left.
+pub struct Orphans {
+    /// Spools for the database in question.
+    pub drains: Vec<Drain>,
+    /// Directories of spools for other databases, which nobody writes to now, with the addresses of those.
+    pub strangers: Vec<(PathBuf, String)>,
+}
+
+/// Finds what processes that are gone have left below `root` for the database at `target` and for others.
 ///
 /// # Errors
 /// When the root cannot be read.
-pub fn orphans(root: &Path, target: &str) -> io::Result<(Vec<Drain>, Vec<(PathBuf, String)>)> {
-    let (mut drains, mut strangers) = (Vec::new(), Vec::new());
+pub fn orphans(root: &Path, target: &str) -> io::Result<Orphans> {
+    let mut found = Orphans { drains: Vec::new(), strangers: Vec::new() };
     let entries = match fs::read_dir(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((drains, strangers)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
         entries => entries?,
     };
     for entry in entries {
@@ -166,12 +173,12 @@ pub fn orphans(root: &Path, target: &str) -> io::Result<(Vec<Drain>, Vec<(PathBu
         if segments.size() == 0 {
             segments.remove();
         } else if whose == target {
-            drains.push(Drain::new(segments, lock, None, Arc::new(Notify::new())));
+            found.drains.push(Drain::new(segments, lock, None, Arc::new(Notify::new())));
         } else {
-            strangers.push((directory, whose));
+            found.strangers.push((directory, whose));
         }
     }
-    Ok((drains, strangers))
+    Ok(found)
 }
 
 /// A directory of a name that nobody had, locked.

@@ -104,7 +104,7 @@ async fn what_a_killed_process_left_is_delivered_once_wherever_it_was_killed() {
         append(&spool, done..20);
         let half = b"[\"acc\",[[\"callid\",\"call-half";
         spool.0.writer.lock().expect("nobody else has it").append(half, 1 << 20).expect("there is room");
-        let (drains, strangers) = orphans(&scratch.spools(), "db").expect("the root can be read");
+        let Orphans { drains, strangers } = orphans(&scratch.spools(), "db").expect("the root can be read");
         assert_eq!((drains.len(), strangers.len()), (1, 0));
         for drain in drains {
             drain.run(database.clone(), vec![], quiet()).await;
@@ -118,9 +118,13 @@ async fn rows_for_another_database_are_left_to_it() {
     let scratch = Scratch::new();
     let (spool, drain) = Spool::create(&scratch.spools(), "mysql://***@old/ser", 1 << 20).expect("it is made");
     append(&spool, 0..1);
-    assert_eq!(orphans(&scratch.spools(), "mysql://***@old/ser").expect("it is read").0.len(), 0, "its drain lives");
+    assert_eq!(
+        orphans(&scratch.spools(), "mysql://***@old/ser").expect("it is read").drains.len(),
+        0,
+        "its drain lives"
+    );
     drop(drain);
-    let (drains, strangers) = orphans(&scratch.spools(), "mysql://***@new/ser").expect("it is read");
+    let Orphans { drains, strangers } = orphans(&scratch.spools(), "mysql://***@new/ser").expect("it is read");
     assert_eq!((drains.len(), strangers.len()), (0, 1));
     assert_eq!(strangers[0].1, "mysql://***@old/ser");
 }

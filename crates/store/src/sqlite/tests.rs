@@ -128,7 +128,9 @@ async fn several_programs_may_open_a_new_database_at_once() {
 async fn a_commit_is_synced_and_the_log_is_ahead() {
     let directory = Directory::new();
     let store = directory.open().await.expect("opened");
-    let crate::store::Backend::Sqlite(super::Sqlite { pool }) = &*store.backend;
+    let crate::store::Backend::Sqlite(super::Sqlite { pool }) = &*store.backend else {
+        panic!("it is a store of SQLite")
+    };
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await.expect("read");
     let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.expect("read");
     // 2 is FULL (sqlite.org/pragma.html#pragma_synchronous).

@@ -206,7 +206,10 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
 
 fn table_of(write: &Write) -> &TableName {
     match write {
-        Write::Insert { table, .. } | Write::Update { table, .. } | Write::Delete { table, .. } => table,
+        Write::Insert { table, .. }
+        | Write::Put { table, .. }
+        | Write::Update { table, .. }
+        | Write::Delete { table, .. } => table,
     }
 }
 
@@ -224,6 +227,16 @@ fn apply(table: &mut Table, write: &Write) -> Result<u64, Error> {
             }
             table.rows.push(cells);
             Ok(1)
+        }
+        Write::Put { table: name, key, row } => {
+            let value =
+                row.iter().find(|(column, _)| column == key).map(|(_, value)| value.clone()).unwrap_or_default();
+            let filter = vec![Condition::equal(key, value)];
+            let update = Write::Update { table: name.clone(), set: row.clone(), filter, must_match: false };
+            match apply(table, &update)? {
+                0 => apply(table, &Write::Insert { table: name.clone(), row: row.clone() }),
+                count => Ok(count),
+            }
         }
         Write::Update { set, filter, .. } => {
             let at = places(table, set.iter().map(|(column, _)| column))?;
