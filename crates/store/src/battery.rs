@@ -54,7 +54,8 @@ pub async fn run_all(open: impl AsyncFn() -> Store) {
         ($($case:ident),+ $(,)?) => {
             $({
                 let store = open().await;
-                $case(&store).await;
+                // On the heap: all cases in one future are more than a thread's stack.
+                Box::pin($case(&store)).await;
                 store.close().await;
             })+
         };

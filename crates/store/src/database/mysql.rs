@@ -37,7 +37,8 @@ pub(super) fn connect(server: &Server, settings: &Settings) -> Result<MySqlPool,
     }
     let pool = MySqlPoolOptions::new()
         .max_connections(settings.connections.max(1))
-        .acquire_timeout(settings.deadline)
+        // Longer than the deadline, which then says what happened: a server that hangs is no pool in use.
+        .acquire_timeout(settings.deadline * 2)
         .idle_timeout(Duration::from_secs(600));
     Ok(pool.connect_lazy_with(options))
 }
@@ -116,9 +117,10 @@ fn cell(row: &MySqlRow, n: usize) -> Result<Cell, sqlx::Error> {
         _ => {
             let octets: &[u8] = row.try_get_unchecked(n)?;
             match (name.as_str(), std::str::from_utf8(octets)) {
-                // Four bytes of year, month and day, and three more of the time of day where it is not midnight.
-                ("DATETIME" | "TIMESTAMP" | "DATE", _) if octets.len() <= 11 && !octets.contains(&b'-') => {
-                    Cell::Text(moment(octets))
+                // Year, month and day, and the time of day where it is not midnight, behind their length. As text
+                // it would begin with a digit.
+                ("DATETIME" | "TIMESTAMP" | "DATE", _) if octets.first().is_some_and(|length| *length <= 11) => {
+                    Cell::Text(moment(&octets[1..]))
                 }
                 (_, Ok(text)) => Cell::Text(text.to_owned()),
                 (_, Err(_)) => Cell::Bytes(octets.to_vec()),

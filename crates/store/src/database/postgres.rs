@@ -46,7 +46,8 @@ pub(super) fn connect(server: &Address, settings: &Settings) -> Result<Server, E
     }
     let pool = PgPoolOptions::new()
         .max_connections(settings.connections.max(1))
-        .acquire_timeout(settings.deadline)
+        // Longer than the deadline, which then says what happened: a server that hangs is no pool in use.
+        .acquire_timeout(settings.deadline * 2)
         .idle_timeout(Duration::from_secs(600));
     Ok(Server { pool: pool.connect_lazy_with(options), columns: Columns::default() })
 }
