@@ -143,3 +143,17 @@ fn definitions_cannot_grow_without_bound() {
     text.push_str("route { x(A9, A29); }");
     assert!(load_text(&text).diagnostics.has_errors());
 }
+
+#[test]
+fn deep_switches_and_long_chains_of_routes_are_walked_once() {
+    let mut switches = "tell(\"x\");".to_owned();
+    for _ in 0..14 {
+        let cases: String = (0..10).map(|n| format!("case {n}: {} ", if n == 0 { &*switches } else { ";" })).collect();
+        switches = format!("switch ($rc) {{ {cases} }}");
+    }
+    let chain: String = (0..3000).map(|n| format!("route[r{n}] {{ route(r{}); }}\n", n + 1)).collect();
+    let script = format!(
+        "#!KAMAILIO\nloadmodule \"probe.so\"\nrequest_route {{ {switches} route(r0); }}\n{chain}route[r3000] {{ exit; }}"
+    );
+    assert!(load_text(&script).configuration.is_some(), "{}", load_text(&script).diagnostics.render(false));
+}

@@ -47,7 +47,7 @@ pub(super) const FORWARD_TLS: Function = Function {
 
 pub(super) const SEND: Function = Function {
     name: "send",
-    params: &[Param::required("host", ParamKind::HostPort), Param::optional("port", ParamKind::Str)],
+    params: TO,
     routes: Routes::REQUEST,
     doc: "As forward(): the request gets a Via like any other, so that replies to it come back. False when there is \
           nowhere to send to.",
@@ -57,7 +57,7 @@ pub(super) const SEND: Function = Function {
 
 pub(super) const SEND_TCP: Function = Function {
     name: "send_tcp",
-    params: &[Param::required("host", ParamKind::HostPort), Param::optional("port", ParamKind::Str)],
+    params: TO,
     routes: Routes::REQUEST,
     doc: "As send(), over TCP.",
     example: "send_tcp(\"192.0.2.7\", 5060);",

@@ -219,7 +219,7 @@ impl Checker<'_, '_> {
             return constant(Arg::Value(Value::Null));
         }
         self.unknown_route(kind, name, slot.span);
-        None
+        if kind == RouteKind::Request { None } else { constant(Arg::Value(Value::Null)) }
     }
 
     fn no_flag(&mut self, name: &str, slot: Slot<'_>) -> Option<Checked> {

@@ -166,7 +166,12 @@ impl Checker<'_, '_> {
     pub(super) fn unknown_route(&mut self, kind: RouteKind, name: &str, span: Span) {
         let text = format!("there is no {}", title(kind, name));
         let known: Vec<&str> = self.scope.route_names(kind).collect();
-        let found = Diagnostic::error(codes::UNKNOWN_ROUTE, span, text).suggest(name, known.iter().copied());
+        let found = match kind {
+            RouteKind::Request => Diagnostic::error(codes::UNKNOWN_ROUTE, span, text),
+            // Both families arm a route that is not there, and then nothing runs.
+            _ => Diagnostic::warning(codes::UNKNOWN_ROUTE, span, text).label("nothing is armed"),
+        };
+        let found = found.suggest(name, known.iter().copied());
         let elsewhere = [RouteKind::Request, RouteKind::Failure, RouteKind::TransactionReply, RouteKind::Branch]
             .into_iter()
             .find(|other| *other != kind && self.scope.route(*other, name).is_some());
