@@ -13,6 +13,7 @@ mod examples;
 mod harness;
 mod large;
 mod operating;
+mod operators;
 mod order;
 mod phones;
 mod sipp_calls;

@@ -96,6 +96,7 @@ fn ser(run: &Run<'_>) -> Command {
     for define in &run.plan.defines {
         command.args(["-A", define]);
     }
+    command.args(&run.plan.options);
     command
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) wires: Vec<Wire>,
     pub(crate) defines: Vec<String>,
     pub(crate) users: Vec<(&'static str, &'static str)>,
+    /// Further options of `ser`.
+    pub(crate) options: Vec<String>,
 }
 
 /// Which configuration the server runs.
@@ -38,12 +40,24 @@ pub(crate) enum Setup {
 impl Plan {
     /// The built-in set-up with its users, over UDP.
     pub(crate) fn built_in(users: &[(&'static str, &'static str)]) -> Plan {
-        Plan { setup: Setup::BuiltIn, wires: vec![Wire::Udp4], defines: Vec::new(), users: users.to_vec() }
+        Plan {
+            setup: Setup::BuiltIn,
+            wires: vec![Wire::Udp4],
+            defines: Vec::new(),
+            users: users.to_vec(),
+            options: Vec::new(),
+        }
     }
 
     /// A script of the repository, over UDP.
     pub(crate) fn script(file: &str) -> Plan {
-        Plan { setup: Setup::Script(file.to_owned()), wires: vec![Wire::Udp4], defines: Vec::new(), users: Vec::new() }
+        Plan {
+            setup: Setup::Script(file.to_owned()),
+            wires: vec![Wire::Udp4],
+            defines: Vec::new(),
+            users: Vec::new(),
+            options: Vec::new(),
+        }
     }
 
     /// Listens on `wire` too.
@@ -51,6 +65,12 @@ impl Plan {
         if !self.wires.contains(&wire) {
             self.wires.push(wire);
         }
+        self
+    }
+
+    /// Gives `ser` an option.
+    pub(crate) fn option(mut self, option: impl Into<String>) -> Plan {
+        self.options.push(option.into());
         self
     }
 
