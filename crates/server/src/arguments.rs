@@ -97,6 +97,10 @@ pub(crate) struct Arguments {
     #[arg(short = 'E')]
     pub(crate) log_stderr: bool,
 
+    /// Log to standard error as JSON, one object a line, for programs
+    #[arg(long)]
+    pub(crate) log_json: bool,
+
     /// Colour in the log on standard error
     #[arg(short = 'e')]
     pub(crate) log_color: bool,

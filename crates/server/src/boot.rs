@@ -1,5 +1,6 @@
 //! The order in which the server starts, runs and stops.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::runtime::{Handle, Runtime};
 use crate::arguments::Arguments;
 use crate::control::Control;
 use crate::logging::{self, Destination, Logger};
+use crate::notify::Notifier;
 use crate::running::{Parts, Running};
 use crate::start_modules::{self, Ground, Started};
 use crate::{background, core_parameters, data, front_ends, greeting, listen, names, spawn, tls};
@@ -81,10 +83,10 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         statistics: statistics.clone(),
         log: Arc::clone(&log),
     });
-    let commands = Commands::new(running.owners(&started), shared.identity.sockets.clone());
+    let commands = Commands::new(running.owners(&started), shared.identity.sockets.clone(), Arc::clone(&server));
     // Before privileges are dropped: the directory of the sockets may belong to root.
     let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir };
-    let front_ends = front_ends::open(&doors, &running, &commands, runtime.handle())?;
+    let opened = front_ends::open(&doors, &running, &commands, runtime.handle())?;
 
     let user = arguments.user.clone().or_else(|| core_parameters::given(&settings, "user"));
     let group = arguments.group.clone().or_else(|| core_parameters::given(&settings, "group"));
@@ -94,7 +96,11 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     posts.open(shared.key, Mailboxes::clone(&mailboxes));
     // A full mailbox this early would mean that modules have posted more than it holds.
     let _ = server.post(b"", Box::new(engine::tell_of_start));
-    announce(arguments, &shared, &data_dir)?;
+    announce(arguments, &shared, &data_dir, opened.http)?;
+    let notifier = Arc::new(Notifier::from_environment());
+    notifier.ready();
+    let (watched, watchdog) = (Mailboxes::clone(&mailboxes), Arc::clone(&notifier));
+    runtime.spawn(async move { watchdog.keep_alive(watched).await });
     let mut control = Control {
         arguments,
         shared,
@@ -108,9 +114,10 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         statistics,
         commands,
         running,
+        notifier,
     };
     runtime.block_on(control.run(orders))?;
-    drop(front_ends);
+    drop(opened);
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;
     }
@@ -131,7 +138,7 @@ struct Surroundings {
 }
 
 /// Tells everybody who waits for it that the server serves.
-fn announce(arguments: &Arguments, shared: &Shared, data_dir: &Path) -> Result<()> {
+fn announce(arguments: &Arguments, shared: &Shared, data_dir: &Path, http: Option<SocketAddr>) -> Result<()> {
     if let Some(file) = &arguments.pid_file {
         background::write_number(file, std::process::id() as i32)?;
     }
@@ -142,7 +149,7 @@ fn announce(arguments: &Arguments, shared: &Shared, data_dir: &Path) -> Result<(
         return background::announce_ready();
     }
     let database = arguments.file.is_none().then(|| data::database(data_dir));
-    eprint!("{}", greeting::ready(&shared.identity.sockets, &arguments.domain, database.as_deref()));
+    eprint!("{}", greeting::ready(&shared.identity.sockets, &arguments.domain, database.as_deref(), http));
     Ok(())
 }
 
@@ -169,7 +176,12 @@ fn enter_directories(arguments: &Arguments) -> Result<()> {
 
 fn runtime() -> Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(cores().clamp(1, 8)).enable_all().build().context("cannot start the runtime")
+    builder
+        .worker_threads(cores().clamp(1, 8))
+        .thread_name("runtime")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 fn cores() -> usize {
@@ -243,7 +255,13 @@ fn listen_streams(streams: &Streams, identity: &Identity, tls: Option<&Arc<TlsSe
 fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_api::Dialect) -> Result<Logger> {
     let is_on_terminal = !background::is_in_background();
     let to_stderr = arguments.log_stderr || settings.flag("log_stderror") || is_on_terminal;
-    let destination = if to_stderr { Destination::Stderr } else { Destination::Syslog };
+    let destination = if arguments.log_json {
+        Destination::Json
+    } else if to_stderr {
+        Destination::Stderr
+    } else {
+        Destination::Syslog
+    };
     let debug = settings.int("debug") + i64::from(arguments.debug);
     let threshold = logging::threshold(debug, dialect);
     let name = core_parameters::given(settings, "log_name").unwrap_or_else(|| "ser".to_owned());

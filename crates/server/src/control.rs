@@ -17,6 +17,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::arguments::Arguments;
 use crate::load;
 use crate::logging::Logger;
+use crate::notify::Notifier;
 use crate::running::{Order, Running};
 use crate::start_modules::{self, Ground, Started};
 
@@ -46,6 +47,8 @@ pub(crate) struct Control<'a> {
     pub(crate) commands: Commands,
     /// The server as its own commands see it.
     pub(crate) running: Arc<Running>,
+    /// The service manager.
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 /// How long a drain may take: as long as a transaction without answer (Timer B).
@@ -86,6 +89,7 @@ impl Control<'_> {
     /// Lets the workers finish what they have and take nothing new.
     async fn drain(&self, within: Duration) {
         self.shared.is_draining.store(true, Ordering::Relaxed);
+        self.notifier.stopping();
         let stop_at = Instant::now() + within;
         for mailbox in self.mailboxes.iter() {
             let mut mail = Mail::Drain(stop_at);

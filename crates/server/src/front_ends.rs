@@ -1,5 +1,6 @@
 //! Opens the ways in: the control socket, HTTP, and what the script asks for.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +30,13 @@ pub(crate) struct Doors<'a> {
     pub(crate) data_dir: &'a Path,
 }
 
+/// What is open; closed when this is dropped.
+pub(crate) struct Opened {
+    /// Where HTTP listens.
+    pub(crate) http: Option<SocketAddr>,
+    _front_ends: Vec<FrontEnd>,
+}
+
 /// Modules that bring a way in.
 const MODULES: [&str; 4] = ["jsonrpcs", "ctl", "mi_fifo", "fifo"];
 
@@ -36,12 +44,7 @@ const MODULES: [&str; 4] = ["jsonrpcs", "ctl", "mi_fifo", "fifo"];
 ///
 /// # Errors
 /// The first that was asked for by its place and cannot be opened. One at a default place is left out with a warning.
-pub(crate) fn open(
-    doors: &Doors<'_>,
-    running: &Arc<Running>,
-    commands: &Commands,
-    runtime: &Handle,
-) -> Result<Vec<FrontEnd>> {
+pub(crate) fn open(doors: &Doors<'_>, running: &Arc<Running>, commands: &Commands, runtime: &Handle) -> Result<Opened> {
     let log = running.log();
     let ground = Ground {
         commands: commands.clone(),
@@ -51,7 +54,8 @@ pub(crate) fn open(
     };
     let mut open = Vec::new();
     open.extend(control_socket(doors, &ground)?);
-    open.extend(http_side(doors.arguments, running, &ground)?);
+    let (front_end, http) = http_side(doors.arguments, running, &ground)?.unzip();
+    open.extend(front_end);
     for door in wanted(doors) {
         match open_door(doors, &ground, &door) {
             Ok(front_end) => open.push(front_end),
@@ -62,7 +66,7 @@ pub(crate) fn open(
     for (module, refusal) in refused(doors) {
         (ground.log)(Level::Warning, &format!("module {module}: {refusal}"));
     }
-    Ok(open)
+    Ok(Opened { http, _front_ends: open })
 }
 
 fn control_socket(doors: &Doors<'_>, ground: &Ground) -> Result<Option<FrontEnd>> {
@@ -80,7 +84,7 @@ fn control_socket(doors: &Doors<'_>, ground: &Ground) -> Result<Option<FrontEnd>
     }
 }
 
-fn http_side(arguments: &Arguments, running: &Arc<Running>, ground: &Ground) -> Result<Option<FrontEnd>> {
+fn http_side(arguments: &Arguments, running: &Arc<Running>, ground: &Ground) -> Result<Option<(FrontEnd, SocketAddr)>> {
     let Some(address) = arguments.http else { return Ok(None) };
     let read = |path: &PathBuf| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read the token file {}", path.display()))
@@ -90,9 +94,7 @@ fn http_side(arguments: &Arguments, running: &Arc<Running>, ground: &Ground) -> 
         bail!("the token for HTTP is shorter than 16 characters and could be guessed");
     }
     let settings = HttpSettings { address, token };
-    let (front_end, address) = http::open(ground, Arc::clone(running) as Arc<dyn Server>, &settings)?;
-    (ground.log)(Level::Notice, &format!("HTTP at http://{address}"));
-    Ok(Some(front_end))
+    Ok(Some(http::open(ground, Arc::clone(running) as Arc<dyn Server>, &settings)?))
 }
 
 fn wanted(doors: &Doors<'_>) -> Vec<Door> {

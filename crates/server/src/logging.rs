@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use module_api::{Counter, Level, LogLine};
 
@@ -23,6 +24,8 @@ pub(crate) struct Logger {
 pub(crate) enum Destination {
     /// Standard error.
     Stderr,
+    /// Standard error, for programs.
+    Json,
     /// The system's log.
     Syslog,
 }
@@ -110,12 +113,16 @@ fn write_all(lines: &Receiver<(Level, Vec<u8>)>, output: &mut Output, dropped: &
 }
 
 enum Output {
+    Json,
     Stderr { color: bool },
     Syslog { socket: UnixDatagram, ident: String, facility: u8 },
 }
 
 impl Output {
     fn open(destination: Destination, name: &str, facility: u8) -> Output {
+        if destination == Destination::Json {
+            return Output::Json;
+        }
         let stderr = Output::Stderr { color: io::stderr().is_terminal() };
         if destination == Destination::Stderr {
             return stderr;
@@ -146,6 +153,11 @@ impl Output {
                 // A terminal that is gone takes no log, and there is nobody left to tell.
                 let _ = io::stderr().write_all(&line);
             }
+            Output::Json => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                // As above: a standard error that is gone takes no log.
+                let _ = io::stderr().write_all(&json_line(since, level, text));
+            }
             Output::Syslog { socket, ident, facility } => {
                 let mut line = format!("<{}>{ident}: ", *facility << 3 | severity(level)).into_bytes();
                 line.extend_from_slice(text);
@@ -154,6 +166,17 @@ impl Output {
             }
         }
     }
+}
+
+/// A JSON object on a line: seconds since 1970, the level and the text.
+fn json_line(since_1970: Duration, level: Level, text: &[u8]) -> Vec<u8> {
+    let (level, _) = shown(level);
+    let line = serde_json::json!({
+        "time": since_1970.as_secs_f64(),
+        "level": level.to_lowercase(),
+        "text": String::from_utf8_lossy(text),
+    });
+    format!("{line}\n").into_bytes()
 }
 
 fn shown(level: Level) -> (&'static str, u8) {
@@ -193,6 +216,15 @@ mod tests {
             assert_eq!(facility(name), number, "{name}");
         }
         assert_eq!((facility("LOG_LOCAL9"), facility("nonsense")), (3, 3));
+    }
+
+    #[test]
+    fn a_line_for_programs_is_one_json_object_whatever_the_text_holds() {
+        let line = json_line(Duration::from_millis(1_500), Level::Error, b"a \"b\"\nc\xff");
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            "{\"time\":1.5,\"level\":\"error\",\"text\":\"a \\\"b\\\"\\nc\u{fffd}\"}\n"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod listen;
 mod load;
 mod logging;
 mod names;
+mod notify;
 mod running;
 mod spawn;
 mod start_modules;

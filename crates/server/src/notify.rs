@@ -1,0 +1,102 @@
+//! Telling systemd how the server stands (sd_notify): ready, stopping, and that its workers still turn.
+
+use std::ffi::OsStr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engine::{Mail, Mailboxes};
+
+/// The way to the service manager; one that leads nowhere when nobody started the server as a service.
+pub(crate) struct Notifier {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    watchdog: Option<Duration>,
+}
+
+impl Notifier {
+    /// Reads where the service manager listens from the environment that it made.
+    pub(crate) fn from_environment() -> Notifier {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let socket = variable("NOTIFY_SOCKET").and_then(|name| open(&name));
+        let microseconds = variable("WATCHDOG_USEC").and_then(|text| text.to_str()?.parse().ok());
+        // Meant for another process, when the number is not ours.
+        let own = std::process::id().to_string();
+        let is_ours = variable("WATCHDOG_PID").is_none_or(|pid| pid.to_str() == Some(&own));
+        let watchdog = microseconds.filter(|_| is_ours && socket.is_some()).map(Duration::from_micros);
+        Notifier { socket, watchdog }
+    }
+
+    /// Says that the server serves.
+    pub(crate) fn ready(&self) {
+        self.tell("READY=1\nSTATUS=serving");
+    }
+
+    /// Says that it finishes what is open.
+    pub(crate) fn stopping(&self) {
+        self.tell("STOPPING=1\nSTATUS=draining");
+    }
+
+    /// Says again and again that the server lives, for as long as every worker does what it is asked within the
+    /// time that the service manager gives. Never ends where no watchdog waits.
+    pub(crate) async fn keep_alive(&self, mailboxes: Mailboxes) {
+        let Some(limit) = self.watchdog else { return std::future::pending().await };
+        loop {
+            let turned = Arc::new(AtomicUsize::new(0));
+            for mailbox in mailboxes.iter() {
+                let turned = Arc::clone(&turned);
+                let job = move |_: &mut dyn module_api::Host| drop(turned.fetch_add(1, Ordering::Relaxed));
+                // A mailbox that is full for half of the limit belongs to a worker that does not turn.
+                let _ = mailbox.send(Mail::Job(Box::new(job)));
+            }
+            tokio::time::sleep(limit / 2).await;
+            if turned.load(Ordering::Relaxed) == mailboxes.len() {
+                self.tell("WATCHDOG=1");
+            }
+        }
+    }
+
+    fn tell(&self, text: &str) {
+        if let Some((socket, to)) = &self.socket {
+            // A manager that does not listen any more has its reasons, and the server goes on without it.
+            let _ = socket.send_to_addr(text.as_bytes(), to);
+        }
+    }
+}
+
+/// A name that begins with `@` lies in the abstract name space.
+fn open(name: &OsStr) -> Option<(UnixDatagram, SocketAddr)> {
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name).ok()?,
+        None => SocketAddr::from_pathname(name).ok()?,
+    };
+    let socket = UnixDatagram::unbound().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some((socket, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_manager_is_told_at_a_path_and_at_an_abstract_name() {
+        let name = format!("ser-notify-{}", std::process::id());
+        let abstract_address = SocketAddr::from_abstract_name(name.as_bytes()).expect("a name");
+        let manager = UnixDatagram::bind_addr(&abstract_address).expect("the name is free");
+        let socket = open(OsStr::new(&format!("@{name}")));
+        let notifier = Notifier { socket, watchdog: None };
+        notifier.ready();
+        let mut buffer = [0; 100];
+        let length = manager.recv(&mut buffer).expect("it was told");
+        assert_eq!(&buffer[..length], b"READY=1\nSTATUS=serving");
+    }
+
+    #[test]
+    fn without_a_service_manager_nothing_is_said_and_nothing_fails() {
+        Notifier { socket: None, watchdog: None }.ready();
+        assert!(open(OsStr::new("/nonexistent/notify")).is_some(), "that it leads nowhere shows when it is used");
+    }
+}
