@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use module_api::{Answer, Command, CommandCall, CommandError, Data, Socket, State};
+use module_api::{Answer, Command, CommandCall, CommandError, Data, Server, Socket, State};
 
 use crate::commands::{INTROSPECTION, Myself};
 
@@ -16,6 +16,7 @@ pub struct Commands(Arc<Inner>);
 pub(crate) struct Inner {
     table: ArcSwap<Table>,
     sockets: Vec<Socket>,
+    server: Arc<dyn Server>,
     deadline: Duration,
     /// The commands about commands work on this.
     myself: Arc<dyn State>,
@@ -37,14 +38,19 @@ const DEADLINE: Duration = Duration::from_secs(35);
 
 impl Commands {
     /// A table with the commands of `owners`, of a server with these listening sockets.
-    pub fn new(owners: Vec<Owner>, sockets: Vec<Socket>) -> Commands {
-        Commands::with_deadline(owners, sockets, DEADLINE)
+    pub fn new(owners: Vec<Owner>, sockets: Vec<Socket>, server: Arc<dyn Server>) -> Commands {
+        Commands::with_deadline(owners, sockets, server, DEADLINE)
     }
 
-    fn with_deadline(owners: Vec<Owner>, sockets: Vec<Socket>, deadline: Duration) -> Commands {
+    fn with_deadline(
+        owners: Vec<Owner>,
+        sockets: Vec<Socket>,
+        server: Arc<dyn Server>,
+        deadline: Duration,
+    ) -> Commands {
         Commands(Arc::new_cyclic(|weak| {
             let myself: Arc<dyn State> = Arc::new(Myself(Weak::clone(weak)));
-            Inner { table: ArcSwap::from_pointee(table(owners, &myself)), sockets, deadline, myself }
+            Inner { table: ArcSwap::from_pointee(table(owners, &myself)), sockets, server, deadline, myself }
         }))
     }
 
@@ -91,6 +97,7 @@ impl Commands {
             now: Instant::now(),
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             sockets: &self.0.sockets,
+            server: &self.0.server,
             args: &args,
             state: &state,
         });
@@ -138,7 +145,7 @@ fn table(owners: Vec<Owner>, myself: &Arc<dyn State>) -> Table {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use module_api::{ArgumentKind, CommandParam};
+    use module_api::{ArgumentKind, CommandParam, NoServer};
 
     /// Commands for the tests of front ends.
     pub(crate) static EXAMPLES: &[Command] = &[
@@ -179,7 +186,7 @@ pub(crate) mod tests {
     ];
 
     pub(crate) fn examples() -> Commands {
-        Commands::new(vec![(EXAMPLES, Arc::new(()))], Vec::new())
+        Commands::new(vec![(EXAMPLES, Arc::new(()))], Vec::new(), Arc::new(NoServer))
     }
 
     #[tokio::test]
@@ -203,7 +210,8 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_command_that_does_not_end_is_given_up() {
-        let commands = Commands::with_deadline(vec![(EXAMPLES, Arc::new(()))], Vec::new(), Duration::ZERO);
+        let commands =
+            Commands::with_deadline(vec![(EXAMPLES, Arc::new(()))], Vec::new(), Arc::new(NoServer), Duration::ZERO);
         let error = commands.call("test.stuck", vec![]).await.expect_err("it never ends");
         assert_eq!(error.to_string(), "504 test.stuck did not end within 0 seconds");
     }

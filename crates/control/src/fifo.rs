@@ -159,6 +159,12 @@ impl RequestReader {
     }
 
     fn push(&mut self, bytes: &[u8]) {
+        // A writer died within a line. What a pipe takes at once is not mixed with other writers' bytes, so a
+        // request that begins here is somebody else's.
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if !self.buffer.is_empty() && header(&String::from_utf8_lossy(first)).is_some() {
+            self.give_up();
+        }
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -306,6 +312,10 @@ mod tests {
         let mut reader = RequestReader::new(64);
         reader.push(b":ps:r");
         reader.give_up();
+        reader.push(b":ps:r2\n\n");
+        let found: Vec<_> = std::iter::from_fn(|| reader.next()).map(|request| request.is_ok()).collect();
+        assert_eq!(found, [false, true]);
+        reader.push(b":ul_add:r\nlocat");
         reader.push(b":ps:r2\n\n");
         let found: Vec<_> = std::iter::from_fn(|| reader.next()).map(|request| request.is_ok()).collect();
         assert_eq!(found, [false, true]);

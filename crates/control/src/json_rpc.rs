@@ -12,6 +12,8 @@ use crate::json::{Json, of_json, to_text};
 
 /// How many requests one batch may hold.
 const BATCH: usize = 100;
+/// How long the answers to a batch may be together. The one that passes it is still given.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// The answer to a document; none when it holds nothing but notifications.
 pub async fn answer(commands: &Commands, document: &[u8], is_pretty: bool) -> Option<Vec<u8>> {
@@ -32,11 +34,18 @@ pub async fn answer_value(commands: &Commands, document: &Value, is_pretty: bool
     if requests.len() > BATCH {
         return Some(refusal(-32600, &format!("Invalid Request: more than {BATCH} requests in a batch")));
     }
-    let mut responses = Vec::new();
+    let mut responses: Vec<Vec<u8>> = Vec::new();
+    let mut length = 0;
     for request in requests {
-        responses.extend(one(commands, request).await);
+        if length > BATCH_BYTES {
+            responses.push(refusal(507, "the answers to this batch are too long together; ask for less at once"));
+            break;
+        }
+        let response = one(commands, request).await.map(|response| to_text(&response, is_pretty));
+        length += response.as_ref().map_or(0, Vec::len);
+        responses.extend(response);
     }
-    (!responses.is_empty()).then(|| to_text(&responses, is_pretty))
+    (!responses.is_empty()).then(|| [b"[", &responses.join(&b","[..])[..], b"]"].concat())
 }
 
 /// A document that says no to something that is no request, or that must not be one.
@@ -255,6 +264,18 @@ mod tests {
             r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request: not an object"},"id":null}"#;
         let first = r#"{"jsonrpc":"2.0","result":[1],"id":1}"#;
         check(batch, Some(&format!(r#"[{first},{invalid},{{"jsonrpc":"2.0","result":[],"id":2}}]"#)));
+    }
+
+    #[test]
+    fn a_batch_whose_answers_grow_too_long_is_cut_off_with_an_explanation() {
+        let text = "x".repeat(500_000);
+        let request = format!(r#"{{"jsonrpc": "2.0", "method": "echo", "params": ["{text}"], "id": 1}}"#);
+        let batch = format!("[{}]", vec![request; 20].join(","));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        let answered = runtime.block_on(answer(&examples(), batch.as_bytes(), false)).expect("an answer");
+        let value: Value = serde_json::from_slice(&answered).expect("it is JSON");
+        let responses = value.as_array().expect("a batch");
+        assert_eq!((responses.len(), &responses[9]["error"]["code"]), (10, &serde_json::json!(507)));
     }
 
     fn check_error(document: &str, code: i64) {

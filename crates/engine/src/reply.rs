@@ -28,6 +28,7 @@ impl Core {
         let tag = self.stateless_tag(&context.message);
         let bytes = self.build_reply(context, reply, tag);
         self.send_reply_bytes(way, bytes);
+        self.shared.statistics.count_stateless(reply.code);
         context.is_answered = reply.code >= 200;
         let route = self.program().engine_routes().stateless_response;
         self.tell_of_reply(route, context, reply.code);
@@ -130,6 +131,9 @@ impl Core {
         }
         let is_news = transaction.status < 200;
         transaction.status = transaction.status.max(code);
+        if is_news && code >= 200 {
+            self.shared.statistics.count_final(code);
+        }
         if code >= 200 {
             transaction.responses.answered();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use module_api::{Counter, Socket};
+use module_api::Socket;
 use sip_message::{Limits, Transport};
 use sip_proto::resolve::ResolveSettings;
 
@@ -123,53 +123,6 @@ fn listens_as(socket: &Socket, host: &[u8], port: Option<u16>, transport: Option
 
 fn default_port(transport: Option<Transport>) -> u16 {
     transport.unwrap_or(Transport::Udp).default_port()
-}
-
-/// What the engine counts.
-#[derive(Debug, Clone, Default)]
-pub struct Statistics {
-    /// Requests that arrived whole.
-    pub requests: Counter,
-    /// Replies that arrived whole.
-    pub replies: Counter,
-    /// Messages refused or dropped because they are malformed.
-    pub malformed: Counter,
-    /// Requests answered without the script because they repeat an earlier one.
-    pub retransmissions: Counter,
-    /// Transactions made.
-    pub transactions: Counter,
-    /// Messages sent.
-    pub sent: Counter,
-    /// Messages that could not be sent.
-    pub send_errors: Counter,
-    /// Replies that belong to nothing and were dropped.
-    pub stray_replies: Counter,
-    /// Requests refused because a bound was reached.
-    pub refused: Counter,
-    /// Script runs that ended in an error.
-    pub script_errors: Counter,
-}
-
-impl Statistics {
-    /// Counters that `registry` shows under the names that Kamailio has for them, where it has any.
-    pub fn shown_in(registry: &module_api::Statistics) -> Statistics {
-        Statistics {
-            requests: registry.counter("core", "rcv_requests", "Requests that arrived whole."),
-            replies: registry.counter("core", "rcv_replies", "Replies that arrived whole."),
-            malformed: registry.counter(
-                "core",
-                "bad_msg_hdr",
-                "Messages refused or dropped because they are malformed.",
-            ),
-            retransmissions: registry.counter("core", "retransmissions", "Requests that repeat an earlier one."),
-            transactions: registry.counter("tmx", "UAS_transactions", "Server transactions made."),
-            sent: registry.counter("core", "sent_messages", "Messages sent."),
-            send_errors: registry.counter("core", "send_errors", "Messages that could not be sent."),
-            stray_replies: registry.counter("core", "drop_replies", "Replies that belong to nothing and were dropped."),
-            refused: registry.counter("core", "refused_requests", "Requests refused because a bound was reached."),
-            script_errors: registry.counter("core", "script_errors", "Script runs that ended in an error."),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The transactions of one worker, found by number and by matching key.
 
 use hashbrown::HashTable;
-use module_api::TransactionKey;
+use module_api::{Gauge, TransactionKey};
 
 use crate::outgoing::Sender;
 use crate::transaction::{Server, Transaction};
@@ -16,6 +16,8 @@ pub(crate) struct Table {
     index: HashTable<u32>,
     generation: u32,
     limit: usize,
+    /// Counts the transactions of all workers.
+    held: Gauge,
 }
 
 struct Entry {
@@ -26,8 +28,8 @@ struct Entry {
 }
 
 impl Table {
-    pub(crate) fn new(limit: usize) -> Table {
-        Table { entries: slab::Slab::new(), index: HashTable::new(), generation: 0, limit }
+    pub(crate) fn new(limit: usize, held: Gauge) -> Table {
+        Table { entries: slab::Slab::new(), index: HashTable::new(), generation: 0, limit, held }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -40,6 +42,7 @@ impl Table {
 
     /// Takes in a transaction whose matching key hashes to `hash`.
     pub(crate) fn insert(&mut self, hash: u64, transaction: Box<Transaction>) -> TransactionKey {
+        self.held.add(1);
         // 24 bits, so that a key survives the trip through `Sender::to_token`.
         self.generation = self.generation % 0xff_ffff + 1;
         let slot = self.entries.insert(Entry { generation: self.generation, hash, transaction }) as u32;
@@ -50,6 +53,7 @@ impl Table {
 
     /// Takes in a transaction to which no request will ever be matched: of a request of our own.
     pub(crate) fn insert_unmatched(&mut self, transaction: Box<Transaction>) -> TransactionKey {
+        self.held.add(1);
         self.generation = self.generation % 0xff_ffff + 1;
         let slot = self.entries.insert(Entry { generation: self.generation, hash: 0, transaction }) as u32;
         TransactionKey { slot, generation: self.generation }
@@ -100,6 +104,7 @@ impl Table {
         if self.transaction(key).is_none() {
             return;
         }
+        self.held.add(-1);
         let entry = self.entries.remove(key.slot as usize);
         if let Ok(found) = self.index.find_entry(entry.hash, |slot| *slot == key.slot) {
             found.remove();

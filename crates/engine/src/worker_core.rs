@@ -14,7 +14,8 @@ use sip_proto::resolve::{Known, Question, ResolveSettings};
 use crate::later::Later;
 use crate::outgoing::{Outgoing, Sender};
 use crate::random::{Key, Random};
-use crate::settings::{Identity, Settings, Statistics};
+use crate::settings::{Identity, Settings};
+use crate::statistics::Statistics;
 use crate::table::Table;
 use crate::wait::{Finished, Spawn, Waiting, WaitingRoom};
 use crate::wheel::Wheel;
@@ -99,7 +100,7 @@ impl Core {
             number,
             now,
             unix_time: Duration::ZERO,
-            table: Table::new(shared.settings.max_transactions),
+            table: Table::new(shared.settings.max_transactions, shared.statistics.held.clone()),
             wheel: Wheel::new(now),
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
@@ -148,10 +149,10 @@ impl Core {
             }
         }
         if message.is_request() {
-            self.shared.statistics.requests.increment();
+            self.shared.statistics.count_request(message.method());
             self.on_request(message, arrival);
         } else {
-            self.shared.statistics.replies.increment();
+            self.shared.statistics.count_reply(message.status().unwrap_or_default());
             self.on_reply(message, arrival);
         }
     }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{Data, Socket, State};
+use crate::{Data, Server, Socket, State};
 
 /// A command: its signature, its documentation and its code.
 pub struct Command {
@@ -172,6 +172,8 @@ pub struct CommandCall<'a> {
     pub unix_time: Duration,
     /// The listening sockets; [`crate::SocketId`] is an index.
     pub sockets: &'a [Socket],
+    /// The workers, for what they must do.
+    pub server: &'a Arc<dyn Server>,
     /// The arguments, as [`Command::accept`] has made them.
     pub args: &'a [Data],
     /// The state of the module that the command belongs to.

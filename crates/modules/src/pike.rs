@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use module_api::{
-    Call, Function, Module, Outcome, Param, ParamKind, Parameter, Routes, SettingKind, Setup, SetupError, State,
+    Answer, ArgumentKind, Call, Command, CommandParam, Data, Function, Module, Outcome, Param, ParamKind, Parameter,
+    Routes, SettingKind, Setup, SetupError, State,
 };
 
 /// Tells sources that send too much.
@@ -40,6 +41,7 @@ pub static MODULE: Module = Module {
         },
     ],
     functions: &[CHECK_REQUEST, CHECK_IP],
+    commands: &[LIST, RM],
     make,
     ..Module::EMPTY
 };
@@ -68,6 +70,45 @@ const CHECK_IP: Function = Function {
         None => Outcome::fail("pike_check_ip: not an address"),
     },
 };
+
+const LIST: Command = Command {
+    name: "pike.list",
+    aliases: &["pike.top", "pike_list", "pike_top"],
+    params: &[CommandParam::optional(
+        "which",
+        ArgumentKind::Str,
+        "`hot` shows blocked sources only, as without it; `all` shows every one.",
+    )],
+    doc: "Lists the sources that sent too much, those with most requests first. At most a thousand are shown.",
+    result: "`max_hits`, `list` of sources with requests and seconds until they are free, and `number_of_rows`.",
+    example: "pike.list",
+    run: |call| {
+        let sources = call.state::<Sources>();
+        Data::of([
+            ("max_hits", sources.most.into()),
+            ("list", sources.list(call.now, call.text(0) == Some("all"))),
+            ("number_of_rows", sources.blocked(call.now).into()),
+        ])
+        .into()
+    },
+};
+
+const RM: Command = Command {
+    name: "pike.rm",
+    params: &[CommandParam::required("address", ArgumentKind::Str, "The address of the source.")],
+    doc: "Forgets what a source has sent, so that it is free again.",
+    result: "nothing; error 404 for a source that has sent nothing.",
+    example: "pike.rm 192.0.2.7",
+    run: |call| match call.text(0).unwrap_or_default().parse() {
+        Ok(address) if call.state::<Sources>().forget(network(address)) => Data::Null.into(),
+        Ok(_) => Answer::error(404, "nothing is known of this source"),
+        Err(_) => Answer::error(400, "argument `address` must be an IP address"),
+    },
+    ..Command::EMPTY
+};
+
+/// How many sources a command shows.
+const SHOWN: usize = 1000;
 
 /// The state of module pike.
 struct Sources {
@@ -105,6 +146,35 @@ fn count(call: &mut Call<'_>, source: IpAddr) -> Outcome {
 }
 
 impl Sources {
+    fn list(&self, now: Instant, is_all: bool) -> Data {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let left =
+            |count: &Count| count.blocked_until.map_or(0, |until| until.saturating_duration_since(now).as_secs());
+        let mut rows: Vec<(u32, u64, IpAddr)> =
+            counts.iter().map(|(source, count)| (count.requests, left(count), *source)).collect();
+        drop(counts);
+        rows.retain(|(_, left, _)| is_all || *left > 0);
+        rows.sort_unstable_by(|one, other| other.cmp(one));
+        let row = |(requests, left, source): (u32, u64, IpAddr)| {
+            Data::of([
+                ("ip_addr", source.to_string().into()),
+                ("leaf_hits", requests.into()),
+                ("expires", left.into()),
+                ("status", if left > 0 { "HOT" } else { "WARM" }.into()),
+            ])
+        };
+        rows.into_iter().take(SHOWN).map(row).collect()
+    }
+
+    fn blocked(&self, now: Instant) -> usize {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.values().filter(|count| count.blocked_until.is_some_and(|until| until > now)).count()
+    }
+
+    fn forget(&self, source: IpAddr) -> bool {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).remove(&source).is_some()
+    }
+
     fn count(&self, source: IpAddr, now: Instant) -> i64 {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= MOST_SOURCES && !counts.contains_key(&source) {
@@ -159,6 +229,23 @@ mod tests {
         assert_eq!(codes, [1, 1, 1, -2, -1]);
         assert_eq!(sources.count(ip, now + Duration::from_secs(5)), -1);
         assert_eq!(sources.count(ip, now + Duration::from_secs(16)), 1);
+    }
+
+    #[test]
+    fn blocked_sources_are_listed_and_can_be_forgiven() {
+        let state = Arc::new(sources());
+        let bench = crate::testing::CommandBench::new(Arc::clone(&state) as Arc<dyn State>);
+        for _ in 0..5 {
+            state.count(IpAddr::from([192, 0, 2, 7]), bench.now());
+        }
+        state.count(IpAddr::from([192, 0, 2, 8]), bench.now());
+        let list = |line: &str| bench.run(MODULE.commands, line).expect("a list").to_text();
+        let hot = "{ip_addr: 192.0.2.7, leaf_hits: 5, expires: 10, status: HOT}";
+        assert_eq!(list("pike.list"), format!("{{max_hits: 3, list: [{hot}], number_of_rows: 1}}"));
+        assert!(list("pike.list all").contains("{ip_addr: 192.0.2.8, leaf_hits: 1, expires: 0, status: WARM}"));
+        bench.run(MODULE.commands, "pike.rm 192.0.2.7").expect("it is forgotten");
+        assert_eq!(bench.run(MODULE.commands, "pike.rm 192.0.2.7").expect_err("it is gone").code, 404);
+        assert_eq!(list("pike_top"), "{max_hits: 3, list: [], number_of_rows: 0}");
     }
 
     #[test]

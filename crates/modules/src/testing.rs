@@ -304,6 +304,7 @@ pub(crate) struct CommandBench {
     state: Arc<dyn State>,
     sockets: Vec<Socket>,
     now: Instant,
+    server: Arc<dyn module_api::Server>,
     /// Wall-clock time of each call.
     pub(crate) unix_time: Duration,
 }
@@ -312,7 +313,18 @@ impl CommandBench {
     /// A bench for a module whose state is `state`.
     pub(crate) fn new(state: Arc<dyn State>) -> CommandBench {
         let host = FakeHost::default();
-        CommandBench { state, now: host.now(), unix_time: host.unix_time, sockets: host.sockets }
+        CommandBench {
+            state,
+            now: host.now(),
+            server: Arc::new(module_api::NoServer),
+            unix_time: host.unix_time,
+            sockets: host.sockets,
+        }
+    }
+
+    /// The monotonic clock of each call.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
     }
 
     /// Calls one of `commands` with a line as typed behind `serctl`.
@@ -324,9 +336,25 @@ impl CommandBench {
         let mut words = line.split(' ');
         let name = words.next().unwrap_or_default();
         let command = commands.iter().find(|command| command.is_called(name)).unwrap_or_else(|| panic!("no {name}"));
-        let args = command.accept(words.map(module_api::Data::from).collect())?;
+        self.call(command, words.map(module_api::Data::from).collect())
+    }
+
+    /// As [`CommandBench::run`], with arguments that may hold spaces.
+    pub(crate) fn call(
+        &self,
+        command: &'static module_api::Command,
+        args: Vec<module_api::Data>,
+    ) -> Result<module_api::Data, module_api::CommandError> {
+        let args = command.accept(args)?;
         let (state, sockets) = (&self.state, &self.sockets);
-        let call = module_api::CommandCall { now: self.now, unix_time: self.unix_time, sockets, args: &args, state };
+        let call = module_api::CommandCall {
+            now: self.now,
+            unix_time: self.unix_time,
+            sockets,
+            server: &self.server,
+            args: &args,
+            state,
+        };
         match (command.run)(&call) {
             module_api::Answer::Now(result) => result,
             module_api::Answer::Later(work) => {

@@ -47,7 +47,9 @@ impl Notifier {
             let turned = Arc::new(AtomicUsize::new(0));
             for mailbox in mailboxes.iter() {
                 let turned = Arc::clone(&turned);
-                let job = move |_: &mut dyn module_api::Host| drop(turned.fetch_add(1, Ordering::Relaxed));
+                let job = move |_: &mut dyn module_api::Host| {
+                    turned.fetch_add(1, Ordering::Relaxed);
+                };
                 // A mailbox that is full for half of the limit belongs to a worker that does not turn.
                 let _ = mailbox.send(Mail::Job(Box::new(job)));
             }

@@ -309,6 +309,25 @@ mod tests {
         assert_eq!(read, Some(Data::of([("Contact", 1.into()), ("Contact", 2.into())])));
     }
 
+    /// Whatever one byte of a packet is changed to, the reader ends with an answer of some kind.
+    #[test]
+    fn no_packet_makes_the_reader_fail() {
+        let nested = Data::of([("a", Data::List(vec![1.into(), Data::of([("b", "text".repeat(9).into())])]))]);
+        let mut packet = answer(&[7, 8], &Ok(Data::List(vec!["core.echo".into(), nested])));
+        packet[1] &= 0x0F;
+        for at in 0..packet.len() {
+            for byte in 0..=255 {
+                let mut changed = packet.clone();
+                changed[at] = byte;
+                let before = changed.len();
+                match take(&mut changed, 4096) {
+                    Taken::Request(_) | Taken::Wrong(..) => assert!(changed.len() < before),
+                    Taken::More | Taken::Broken => {}
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_packet_ends_the_connection_and_a_bad_value_is_answered() {
         assert_eq!(take(&mut b"GET / HTTP/1.1".to_vec(), 1000), Taken::Broken);

@@ -68,6 +68,45 @@ pub(super) static COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "tm.stats",
+        aliases: &["t_stats"],
+        params: &[],
+        doc: "Counts transactions.",
+        result: "how many are held, how many there were, and how they ended by class.",
+        example: "tm.stats",
+        run: |call| {
+            let value =
+                |name: &str| Data::from(server(call).statistics().find(name).and_then(|one| one.value()).unwrap_or(0));
+            Data::of([
+                ("current", value("tmx:inuse_transactions")),
+                ("total", value("tmx:UAS_transactions")),
+                ("rpl_received", value("core:rcv_replies")),
+                ("6xx", value("tmx:6xx_transactions")),
+                ("5xx", value("tmx:5xx_transactions")),
+                ("4xx", value("tmx:4xx_transactions")),
+                ("3xx", value("tmx:3xx_transactions")),
+                ("2xx", value("tmx:2xx_transactions")),
+            ])
+            .into()
+        },
+    },
+    Command {
+        name: "sl.stats",
+        aliases: &["sl_stats"],
+        params: &[],
+        doc: "Counts replies that were sent without a transaction, by code and class.",
+        result: "a struct of code or class and count.",
+        example: "sl.stats",
+        run: |call| {
+            let all = server(call).statistics().all().into_iter().filter(|one| one.group == "sl");
+            let by_code = all.filter_map(|one| {
+                let code = one.name.strip_suffix("_replies").filter(|code| *code != "sent")?;
+                Some((code.to_owned().into(), one.value().unwrap_or(0).into()))
+            });
+            Data::Struct(by_code.collect()).into()
+        },
+    },
+    Command {
         name: "cnt.grps_list",
         doc: "Lists the groups of statistics.",
         result: "a list of names.",

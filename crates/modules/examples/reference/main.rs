@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 fn main() -> io::Result<ExitCode> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
-    let pages = render::pages(modules::catalog());
+    let pages = render::pages(modules::catalog(), &control::server_commands().collect::<Vec<_>>());
     let stale = stale(&folder, &pages)?;
     if std::env::args().any(|argument| argument == "--check") {
         stale.iter().for_each(|name| eprintln!("docs/reference/{name} is not current; run `cargo xtask reference`"));

@@ -1,5 +1,6 @@
 //! Tables in memory that all requests share: counters, bans, caches.
 
+mod commands;
 mod condition;
 mod function;
 mod iterate;
@@ -37,6 +38,7 @@ pub static MODULE: Module = Module {
             doc: "When an entry of the table named behind it has run out. There is no message.",
         },
     ],
+    commands: commands::COMMANDS,
     make: settings::make,
     ..Module::EMPTY
 };

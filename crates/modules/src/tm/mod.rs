@@ -1,5 +1,6 @@
 //! Stateful relaying: transactions as scripts see them.
 
+mod commands;
 mod contacts;
 mod event;
 mod hooks;
@@ -80,6 +81,7 @@ pub static MODULE: Module = Module {
     ],
     variables: &variables::ALL,
     events: &event::ALL,
+    commands: commands::COMMANDS,
     make: settings::make,
     ..Module::EMPTY
 };

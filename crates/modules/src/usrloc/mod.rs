@@ -6,7 +6,7 @@ mod locations;
 mod settings;
 mod table;
 
-use module_api::Module;
+use module_api::{Module, Statistic, StatisticKind};
 
 pub use binding::{Contact, method_bit};
 pub(crate) use settings::{default_database, open_store};
@@ -20,6 +20,12 @@ pub static MODULE: Module = Module {
     doc: "Keeps where users are; module registrar has the functions.",
     parameters: &settings::PARAMETERS,
     commands: commands::COMMANDS,
+    statistics: &[Statistic {
+        group: "usrloc",
+        name: "registered_users",
+        kind: StatisticKind::Gauge,
+        doc: "Users who are registered, in all tables. Each table has its own figures too: `location_users`, `location_contacts`.",
+    }],
     make: settings::make,
     ..Module::EMPTY
 };

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use module_api::{Parameter, SettingKind, Setup, SetupError, State};
+use module_api::{Parameter, SettingKind, Setup, SetupError, State, StatisticKind};
 use store::Store;
 
-use super::locations::{Locations, Persistence};
+use super::locations::{LocationTable, Locations, Persistence};
 
 pub(super) static PARAMETERS: [Parameter; 38] = [
     Parameter {
@@ -107,6 +107,7 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         u32::try_from(setup.int("nat_bflag")).ok(),
     ));
     load(setup, &locations)?;
+    show(setup, &locations);
     let pause = Duration::from_secs(u64::try_from(setup.int("timer_interval")).unwrap_or(0).max(1));
     (setup.spawn)(Box::pin(sweep(Arc::downgrade(&locations), pause)));
     Ok(locations)
@@ -155,6 +156,25 @@ fn load(setup: &Setup<'_>, locations: &Arc<Locations>) -> Result<(), SetupError>
         outcome.map_err(|cause| SetupError::Unavailable(format!("table {name}: {cause}")))?;
     }
     Ok(())
+}
+
+/// Figures of the tables that are there at the start, under Kamailio's names.
+fn show(setup: &Setup<'_>, locations: &Arc<Locations>) {
+    setup.show("registered_users", locations, |locations| {
+        let tables = locations.names().into_iter().filter_map(|name| locations.table(&name));
+        tables.map(|table| table.bindings.counts().0).sum::<usize>().try_into().unwrap_or(i64::MAX)
+    });
+    for name in locations.names() {
+        let Some(table) = locations.table(&name) else { continue };
+        let figure = |what: &'static str, read: fn(&LocationTable) -> usize| {
+            let doc = format!("{what} in table {name}.");
+            let read = move |table: &LocationTable| read(table).try_into().unwrap_or(i64::MAX);
+            let kind = StatisticKind::Gauge;
+            setup.statistics.read_from(("usrloc", format!("{name}_{}", what.to_lowercase())), kind, doc, &table, read);
+        };
+        figure("Users", |table| table.bindings.counts().0);
+        figure("Contacts", |table| table.bindings.counts().1);
+    }
 }
 
 /// Removes what has run out, until the tables are gone: a reload makes new ones.
