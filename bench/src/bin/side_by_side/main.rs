@@ -22,8 +22,12 @@ use table::Table;
 fn main() -> anyhow::Result<()> {
     let mut plan = Plan::from_arguments(std::env::args().skip(1))?;
     plan.subjects.retain(|subject| is_there(*subject));
-    let tables =
-        [compare(&plan, &CALLS_OF_MANY)?, compare(&plan, &CALLS_OF_TWO)?, compare(&plan, &REGISTERS)?, weigh(&plan)?];
+    let comparisons = [&CALLS_OF_MANY, &CALLS_OF_TWO, &REGISTERS];
+    let wanted = comparisons.into_iter().filter(|comparison| plan.wants(comparison.title));
+    let mut tables = wanted.map(|comparison| compare(&plan, comparison)).collect::<anyhow::Result<Vec<_>>>()?;
+    if plan.wants(MEMORY) {
+        tables.push(weigh(&plan)?);
+    }
     if plan.is_standard {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
         std::fs::write(&path, record(&plan, &tables)).with_context(|| format!("cannot write {}", path.display()))?;
@@ -32,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+const MEMORY: &str = "Memory";
 /// Runs before it warm up.
 const FIRST_RUN: u32 = 2;
 const PAIRS: usize = 16;
@@ -136,7 +141,7 @@ fn register(server: &Server, plan: &Plan, run: u32) -> anyhow::Result<Sample> {
 /// Memory of a fresh process for each stored contact and each call that rings.
 fn weigh(plan: &Plan) -> anyhow::Result<Table> {
     let heads = ["", "idle MB", "KB per contact", "KB per transaction", "failed"];
-    let mut table = Table::new("Memory", &heads);
+    let mut table = Table::new(MEMORY, &heads);
     // The number of Kamailio's children changes nothing here but the time that this takes.
     let is_weighed = |subject: &&Subject| matches!(subject, Subject::Kamailio(2) | Subject::Ser(_));
     for subject in plan.subjects.iter().filter(is_weighed) {

@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) registers_per_second: f64,
     /// REGISTERs in a round of one program.
     pub(crate) registers: usize,
+    /// Part of the title of the tables to make; empty for all.
+    pub(crate) workload: String,
     /// Whether this is the comparison that `RESULTS.md` records.
     pub(crate) is_standard: bool,
 }
@@ -33,6 +35,7 @@ impl Plan {
             let value = arguments.next().with_context(|| format!("{name} needs a value\n{USAGE}"))?;
             match name.as_str() {
                 "--only" => plan.subjects.retain(|subject| subject.name().contains(&value)),
+                "--workload" => plan.workload = value,
                 "--rounds" => plan.rounds = value.parse().context(USAGE)?,
                 "--calls-per-second" => plan.calls_per_second = value.parse().context(USAGE)?,
                 "--calls" => plan.calls = value.parse().context(USAGE)?,
@@ -46,6 +49,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether the table with this title shall be made.
+    pub(crate) fn wants(&self, title: &str) -> bool {
+        title.to_ascii_lowercase().contains(&self.workload.to_ascii_lowercase())
+    }
+
     fn standard() -> Plan {
         let kamailio = [1, 2, 4, 8].map(Subject::Kamailio);
         let subjects = [Subject::Relay].into_iter().chain(kamailio).chain([Subject::Ser(Some(1)), Subject::Ser(None)]);
@@ -56,12 +64,13 @@ impl Plan {
             calls: 3000,
             registers_per_second: 4000.0,
             registers: 4000,
+            workload: String::new(),
             is_standard: true,
         }
     }
 }
 
-const USAGE: &str = "usage: side_by_side [--only PART-OF-NAME] [--rounds N] [--calls N] [--calls-per-second N] \
+const USAGE: &str = "usage: side_by_side [--only PART-OF-NAME] [--workload PART-OF-TITLE] [--rounds N] [--calls N] [--calls-per-second N] \
     [--registers N] [--registers-per-second N]";
 
 #[cfg(test)]
