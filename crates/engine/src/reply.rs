@@ -162,14 +162,13 @@ impl Core {
 
     fn build_reply(&self, context: &Context, reply: &Reply<'_>, tag: u64) -> Bytes {
         let request = &context.message;
-        let reason = String::from_utf8_lossy(reply.reason);
         let marked = request
             .top_via()
             .ok()
             .and_then(|via| forward::marked_via(request, &via, context.arrival.source, context.is_rport_forced));
         let mut builder = match marked {
-            Some(via) => Builder::response_via(request, reply.code, &reason, &via),
-            None => Builder::response(request, reply.code, &reason),
+            Some(via) => Builder::response_via(request, reply.code, reply.reason, &via),
+            None => Builder::response(request, reply.code, reply.reason),
         };
         if reply.code > 100 {
             builder.to_tag(tag_text(tag));

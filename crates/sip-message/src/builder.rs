@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Header, HeaderName, Message};
+use crate::{Header, HeaderName, Message, push_number};
 
 /// Writes one message from nothing, header by header. `Content-Length` is added at the end.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ impl Builder {
     /// `To`, `Call-ID`, `CSeq`; and the `Timestamp` into a 100 (section 8.2.6.1).
     ///
     /// A `To` without tag gets one by [`Builder::to_tag`], which all but a 100 need.
-    pub fn response(request: &Message, code: u16, reason: &str) -> Builder {
-        let mut builder = Builder::start(format!("SIP/2.0 {code:03} "), reason.as_bytes());
+    pub fn response(request: &Message, code: u16, reason: impl AsRef<[u8]>) -> Builder {
+        let mut builder = Builder::status(request, code, reason.as_ref());
         builder.copy(request, HeaderName::Via);
         builder.copy_identity(request, code);
         builder
@@ -27,8 +27,8 @@ impl Builder {
 
     /// As [`Builder::response`], with `top_via` in place of the first `Via` value: the one that says
     /// where the request really came from (RFC 3261 section 18.2.1).
-    pub fn response_via(request: &Message, code: u16, reason: &str, top_via: &[u8]) -> Builder {
-        let mut builder = Builder::start(format!("SIP/2.0 {code:03} "), reason.as_bytes());
+    pub fn response_via(request: &Message, code: u16, reason: impl AsRef<[u8]>, top_via: &[u8]) -> Builder {
+        let mut builder = Builder::status(request, code, reason.as_ref());
         builder.header(HeaderName::Via.as_str(), top_via);
         let mut lines = request.headers_named(HeaderName::Via);
         if let Some(first) = lines.next()
@@ -56,20 +56,27 @@ impl Builder {
 
     /// A request; the caller adds the headers.
     pub fn request(method: &str, uri: &[u8]) -> Builder {
-        let mut builder = Builder::start(String::new(), method.as_bytes());
-        builder.head.truncate(builder.head.len() - 2);
+        let mut builder = Builder::empty(512);
+        push_clean(&mut builder.head, method.as_bytes());
         builder.head.push(b' ');
         push_clean(&mut builder.head, uri);
         builder.head.extend_from_slice(b" SIP/2.0\r\n");
         builder
     }
 
-    fn start(prefix: String, text: &[u8]) -> Builder {
-        let mut head = Vec::with_capacity(512);
-        head.extend_from_slice(prefix.as_bytes());
-        push_clean(&mut head, text);
-        head.extend_from_slice(b"\r\n");
-        Builder { head, body: Vec::new(), untagged_to: None }
+    /// A status line, and room for what a response repeats of its request.
+    fn status(request: &Message, code: u16, reason: &[u8]) -> Builder {
+        let mut builder = Builder::empty(request.body_span().start as usize + 256);
+        builder.head.extend_from_slice(b"SIP/2.0 ");
+        push_number(&mut builder.head, code.clamp(100, 999).into());
+        builder.head.push(b' ');
+        push_clean(&mut builder.head, reason);
+        builder.head.extend_from_slice(b"\r\n");
+        builder
+    }
+
+    fn empty(capacity: usize) -> Builder {
+        Builder { head: Vec::with_capacity(capacity), body: Vec::new(), untagged_to: None }
     }
 
     /// Adds a header. CR, LF and NUL in the value become spaces, so that no text from a script or a
@@ -103,8 +110,10 @@ impl Builder {
     /// Sets the tag of a copied `To` that has none; without effect on one that has.
     pub fn to_tag(&mut self, tag: impl AsRef<[u8]>) -> &mut Builder {
         if let Some(at) = self.untagged_to.take() {
-            let param = [b";tag=", tag.as_ref()].concat();
-            self.head.splice(at..at, param);
+            let (behind, tag) = (self.head.len() - at, tag.as_ref());
+            self.head.extend_from_slice(b";tag=");
+            self.head.extend_from_slice(tag);
+            self.head[at..].rotate_left(behind);
         }
         self
     }
@@ -119,7 +128,9 @@ impl Builder {
     /// The finished message.
     pub fn finish(&mut self) -> Bytes {
         let mut out = std::mem::take(&mut self.head);
-        out.extend_from_slice(format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes());
+        out.extend_from_slice(b"Content-Length: ");
+        push_number(&mut out, self.body.len() as u64);
+        out.extend_from_slice(b"\r\n\r\n");
         out.append(&mut self.body);
         out.into()
     }
@@ -152,6 +163,9 @@ impl Builder {
 }
 
 fn push_clean(out: &mut Vec<u8>, text: &[u8]) {
+    if memchr::memchr3(b'\r', b'\n', 0, text).is_none() {
+        return out.extend_from_slice(text);
+    }
     out.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }));
 }
 

@@ -1,7 +1,9 @@
 //! Headers decoded on demand (RFC 3261 section 20).
 
+use crate::decoded::{AddressPlaces, ViaPlaces};
 use crate::{
-    AuthParams, ContactValue, HeaderName, Message, Method, NameAddr, Params, Reject, Uri, Value, Via, index, lex,
+    AuthParams, ContactValue, Header, HeaderName, Message, Method, NameAddr, Params, Reject, Uri, Value, Via, index,
+    lex,
 };
 
 /// A `CSeq` value.
@@ -30,7 +32,16 @@ impl Message {
     /// # Errors
     /// [`Reject::Missing`] or [`Reject::Header`].
     pub fn top_via(&self) -> Result<Via<'_>, Reject> {
-        self.vias().next().unwrap_or(Err(Reject::Missing(HeaderName::Via)))
+        let decode = || {
+            let value = self.values_of(HeaderName::Via).next()?;
+            let via = Via::parse_at(value.text, value.span.start);
+            Some(via.map(|via| ViaPlaces::of(&via, self.bytes())).map_err(|offset| offset as u32))
+        };
+        match self.decoded.top_via.get_or_init(decode) {
+            Some(Ok(places)) => Ok(places.read(self.bytes())),
+            Some(Err(offset)) => Err(Reject::Header { name: HeaderName::Via, offset: *offset as usize }),
+            None => Err(Reject::Missing(HeaderName::Via)),
+        }
     }
 
     /// Every `Via` value, from the top.
@@ -129,7 +140,19 @@ impl Message {
     /// [`Reject::Missing`] or [`Reject::Header`].
     pub fn address(&self, name: HeaderName) -> Result<NameAddr<'_>, Reject> {
         let header = self.header(name).ok_or(Reject::Missing(name))?;
-        NameAddr::parse_at(header.value, header.value_span.start).map_err(|offset| Reject::Header { name, offset })
+        let kept = match name {
+            HeaderName::From => &self.decoded.from,
+            HeaderName::To => &self.decoded.to,
+            _ => return decode_address(&header).map_err(|offset| Reject::Header { name, offset }),
+        };
+        let decode = || {
+            let address = decode_address(&header);
+            address.map(|address| AddressPlaces::of(&address, self.bytes())).map_err(|offset| offset as u32)
+        };
+        match kept.get_or_init(decode) {
+            Ok(places) => Ok(places.read(self.bytes())),
+            Err(offset) => Err(Reject::Header { name, offset: *offset as usize }),
+        }
     }
 
     /// Every value of a header that lists values separated by commas, over all its lines.
@@ -209,6 +232,10 @@ impl Message {
         let start = self.request_uri_span().start as usize;
         Uri::parse(self.request_uri()).map_err(|reject| Reject::Uri { offset: start + reject.offset() })
     }
+}
+
+fn decode_address<'a>(header: &Header<'a>) -> Result<NameAddr<'a>, usize> {
+    NameAddr::parse_at(header.value, header.value_span.start)
 }
 
 fn address_of<'a>(name: HeaderName, value: Value<'a>) -> Result<NameAddr<'a>, Reject> {

@@ -8,6 +8,8 @@ const USER: u8 = 4;
 const PARAMETER: u8 = 8;
 const HEADER: u8 = 16;
 const DIGIT: u8 = 32;
+const VALUE: u8 = 64;
+const HOST: u8 = 128;
 
 /// Which classes a byte belongs to.
 const CLASSES: [u8; 256] = classes();
@@ -24,6 +26,19 @@ const fn classes() -> [u8; 256] {
         }
         byte += 1;
     }
+    // What a parameter's value may hold outside quotes: more than the grammar lists, but nothing that separates.
+    let mut byte = b' ' as usize + 1;
+    while byte < 256 {
+        if !matches!(byte as u8, b'"' | b'<' | b'>' | b',' | b'\\' | 0x7f) {
+            table[byte] |= VALUE;
+        }
+        if byte < 128 && (byte as u8).is_ascii_alphanumeric() {
+            table[byte] |= HOST;
+        }
+        byte += 1;
+    }
+    // `_` is in no host name of RFC 3261, and in many of real networks.
+    add(&mut table, b"-._", HOST);
     add(&mut table, b"-.!%*_+`'~", TOKEN);
     add(&mut table, b"-_.!~*'()", UNRESERVED);
     // Deviates from section 25.1: `#` should be escaped in a user part, but phones dial `*43#` as
@@ -52,6 +67,16 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 
 pub(crate) fn is_digit(byte: u8) -> bool {
     CLASSES[byte as usize] & DIGIT != 0
+}
+
+/// A byte of a parameter's value outside quotes.
+pub(crate) fn is_value_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & VALUE != 0
+}
+
+/// A byte of a domain name or an IPv4 address.
+pub(crate) fn is_host_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & HOST != 0
 }
 
 /// A byte of a URI's user part as it may stand unescaped.

@@ -28,7 +28,9 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod decimal;
 mod decode;
+mod decoded;
 mod edits;
 mod framing;
 mod header;
@@ -51,6 +53,7 @@ mod via;
 mod write;
 
 pub use builder::Builder;
+pub use decimal::{push_address, push_number};
 pub use decode::{CSeq, RAck};
 pub use edits::Edits;
 pub use framing::{Frame, Framer};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::decoded::Decoded;
 use crate::index::{HeaderField, Line, Scanner, content_length, leading_line_ends};
 use crate::{Header, HeaderName, Limits, Method, Reject, Span};
 
@@ -20,6 +21,7 @@ pub struct Message {
     present: u128,
     body: Span,
     pub(crate) defect: Option<Reject>,
+    pub(crate) decoded: Decoded,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,7 @@ impl Message {
         }
         let defect = scanner.defect;
         let body = Span::new(body, bytes.len());
-        let mut message = Message { bytes, start, fields, present, body, defect };
+        let mut message = Message { bytes, start, fields, present, body, defect, decoded: Decoded::default() };
         message.measure_body();
         Ok(message)
     }

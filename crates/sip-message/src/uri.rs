@@ -55,7 +55,7 @@ impl<'a> Host<'a> {
         if let [b'[', inner @ .., b']'] = text {
             return parse_v6(inner).map(Host::V6);
         }
-        if text.is_empty() || !text.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        if text.is_empty() || !text.iter().all(|&byte| lex::is_host_byte(byte)) {
             return None;
         }
         // The last label of a name begins with a letter, so anything else is an address or wrong.

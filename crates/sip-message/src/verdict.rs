@@ -1,6 +1,6 @@
 //! What a message deserves: accepted, answered with an error, or dropped.
 
-use crate::{HeaderName, Message, Method, Reject, Scheme};
+use crate::{HeaderName, Message, Method, Reject, Scheme, Via};
 
 /// What becomes of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,7 +99,8 @@ impl Message {
     /// A response that would next go to the broadcast address is a weapon, not a response
     /// (RFC 4475 section 3.3.10).
     fn check_return_path(&self) -> Result<(), Reject> {
-        let Some(Ok(next)) = self.vias().nth(1) else { return Ok(()) };
+        let Some(next) = self.values_of(HeaderName::Via).nth(1) else { return Ok(()) };
+        let Ok(next) = Via::parse_at(next.text, next.span.start) else { return Ok(()) };
         let hosts = [Some(next.host), next.received(), next.maddr()];
         if hosts.contains(&Some(b"255.255.255.255")) {
             return Err(Reject::Header { name: HeaderName::Via, offset: next.sent_by.start as usize });

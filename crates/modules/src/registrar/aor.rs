@@ -14,8 +14,9 @@ use crate::usrloc::LocationTable;
 pub(super) struct Aor {
     /// Under which the table has it.
     pub(super) key: Bytes,
-    pub(super) user: String,
-    pub(super) domain: Option<String>,
+    pub(super) user: Bytes,
+    /// Where users of different domains are told apart.
+    pub(super) domain: Option<Bytes>,
 }
 
 impl Registrar {
@@ -23,12 +24,14 @@ impl Registrar {
     pub(super) fn aor(&self, uri: &[u8]) -> Option<Aor> {
         let uri = Uri::parse(uri).ok().filter(Uri::is_sip)?;
         // A URI without user is the host's own address.
-        let user = unescape(uri.user.unwrap_or(uri.host_text));
-        let user = if self.is_case_sensitive { user.into_owned() } else { user.to_ascii_lowercase() };
+        let mut user = unescape(uri.user.unwrap_or(uri.host_text)).into_owned();
+        if !self.is_case_sensitive {
+            user.make_ascii_lowercase();
+        }
+        let user = Bytes::from(user);
         let key = self.locations.aor(&user, uri.host_text);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let domain = self.locations.uses_domain.then(|| text(uri.host_text).to_ascii_lowercase());
-        Some(Aor { key, user: text(&user), domain })
+        let domain = self.locations.uses_domain.then(|| Bytes::from(uri.host_text.to_ascii_lowercase()));
+        Some(Aor { key, user, domain })
     }
 }
 
@@ -37,11 +40,13 @@ pub(super) fn with_table<F>(call: &mut Call<'_>, then: F) -> Outcome
 where
     F: FnOnce(&mut Call<'_>, Arc<LocationTable>) -> Outcome + Send + 'static,
 {
-    let name = String::from_utf8_lossy(&call.text(0)).into_owned();
+    let name = call.text(0);
+    let name = String::from_utf8_lossy(&name);
     let registrar = call.shared_state::<Registrar>();
     if let Some(table) = registrar.locations.table(&name) {
         return then(call, table);
     }
+    let name = name.into_owned();
     let open = async move { registrar.locations.open(name).await };
     Outcome::wait(open, move |call, opened| match opened {
         Ok(table) => then(call, table),

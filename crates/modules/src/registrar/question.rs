@@ -62,7 +62,7 @@ fn unregister(call: &mut Call<'_>, table: &crate::usrloc::LocationTable) -> Outc
     let ruid = call.text(2);
     let (count, written) = table.bindings.update(&aor.key, |before| {
         let (gone, stay): (Vec<_>, Vec<_>) =
-            before.iter().cloned().partition(|contact| ruid.is_empty() || contact.ruid == ruid);
+            before.into_iter().partition(|contact| ruid.is_empty() || contact.ruid == ruid);
         let rows = gone.iter().map(|contact| Change::Delete { ruid: String::from_utf8_lossy(&contact.ruid).into() });
         let written = if gone.is_empty() { None } else { table.submit(rows.collect()) };
         (Some(stay), (gone.len(), written))

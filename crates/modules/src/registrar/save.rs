@@ -6,6 +6,7 @@ use bytes::Bytes;
 use module_api::{Call, Dialect, Function, Outcome, Param, ParamKind, Reply, Routes, Value};
 use sip_message::{HeaderName, Message, Method, Transport};
 use sip_proto::registrar::{self, Binding, Change, Refusal};
+use smallvec::SmallVec;
 use store::Written;
 
 use super::aor::{Aor, with_table};
@@ -57,15 +58,18 @@ fn save(call: &mut Call<'_>, flags: i64) -> Outcome {
 struct Decided {
     /// The return code.
     code: i64,
-    /// What the 200 lists.
-    bindings: Vec<Binding>,
+    /// What the 200 lists, as its Contact header.
+    contacts: Vec<u8>,
     written: Option<Written>,
 }
 
 fn register(call: &mut Call<'_>, table: &Arc<LocationTable>, flags: i64) -> Outcome {
     let registrar = call.shared_state::<Registrar>();
     let uri = match call.text(2) {
-        uri if uri.is_empty() => call.context.message.to().map(|to| Bytes::copy_from_slice(to.uri)).unwrap_or_default(),
+        uri if uri.is_empty() => {
+            let message = &call.context.message;
+            message.to().map(|to| message.slice(to.uri_span)).unwrap_or_default()
+        }
         uri => uri,
     };
     let Some(aor) = registrar.aor(&uri) else { return refuse(call, Refusal::BadRequest, flags) };
@@ -73,10 +77,10 @@ fn register(call: &mut Call<'_>, table: &Arc<LocationTable>, flags: i64) -> Outc
     let decided = table.bindings.update(&registration.aor.key, |before| registration.decide(before));
     match decided {
         Err(refusal) => refuse(call, refusal, flags),
-        Ok(Decided { code, bindings, written: None }) => confirm(call, code, &bindings, flags),
-        Ok(Decided { code, bindings, written: Some(written) }) => {
+        Ok(Decided { code, contacts, written: None }) => confirm(call, code, contacts, flags),
+        Ok(Decided { code, contacts, written: Some(written) }) => {
             Outcome::wait(written, move |call, outcome| match outcome {
-                Ok(()) => confirm(call, code, &bindings, flags),
+                Ok(()) => confirm(call, code, contacts, flags),
                 // The contacts are usable at once, but the phone must not rely on them: it will come again.
                 Err(error) => {
                     answer(call, 503, "Service Unavailable", b"Retry-After: 10\r\n", flags);
@@ -91,6 +95,8 @@ fn register(call: &mut Call<'_>, table: &Arc<LocationTable>, flags: i64) -> Outc
 struct Registration {
     registrar: Arc<Registrar>,
     table: Arc<LocationTable>,
+    /// Whether the change goes to a database too.
+    is_written: bool,
     message: Arc<Message>,
     now: std::time::Duration,
     flags: i64,
@@ -111,12 +117,13 @@ impl Registration {
         let context = &*call.context;
         let now = call.host.unix_time();
         let nat_flag = registrar.nat_flag.filter(|flag| context.has_flag(*flag));
-        let user_agent = context.message.value(HeaderName::UserAgent).unwrap_or_default();
-        let socket = call.host.sockets().get(usize::from(context.arrival.socket.0));
+        let user_agent = context.message.header(HeaderName::UserAgent);
+        let is_written = flags & MEMORY_ONLY == 0 && table.is_written();
+        let socket = call.host.sockets().get(usize::from(context.arrival.socket.0)).filter(|_| is_written);
         let model = Contact {
             binding: empty_binding(),
             received: received(call, &registrar),
-            user_agent: Bytes::copy_from_slice(user_agent),
+            user_agent: user_agent.map(|header| context.message.slice(header.value_span)).unwrap_or_default(),
             ruid: Bytes::new(),
             modified: now.as_secs(),
             flags: nat_flag.map_or(0, |flag| 1 << flag),
@@ -127,6 +134,7 @@ impl Registration {
         };
         Registration {
             table: Arc::clone(table),
+            is_written,
             message: NewContact::message_to_save(context).unwrap_or_else(|| Arc::clone(&context.message)),
             now,
             flags,
@@ -137,13 +145,12 @@ impl Registration {
         }
     }
 
-    fn decide(&self, before: &[Contact]) -> (Option<Vec<Contact>>, Result<Decided, Refusal>) {
-        let existing: Vec<Binding> = before.iter().map(|contact| contact.binding.clone()).collect();
-        match registrar::apply(&self.message, &existing, &self.registrar.policy, self.now) {
-            Err(Refusal::OutOfOrder) if self.is_repetition(before) => (None, Ok(self.unchanged(before))),
+    fn decide(&self, before: Vec<Contact>) -> (Option<Vec<Contact>>, Result<Decided, Refusal>) {
+        match registrar::apply(&self.message, &before, &self.registrar.policy, self.now) {
+            Err(Refusal::OutOfOrder) if self.is_repetition(&before) => (None, Ok(self.unchanged(&before))),
             Err(refusal) => (None, Err(refusal)),
-            Ok(update) if update.changes.is_empty() => (None, Ok(self.unchanged(before))),
-            Ok(update) => match self.changed(before, update.changes) {
+            Ok(changes) if changes.is_empty() => (None, Ok(self.unchanged(&before))),
+            Ok(changes) => match self.changed(before, changes) {
                 Ok((after, decided)) => (Some(after), Ok(decided)),
                 Err(refusal) => (None, Err(refusal)),
             },
@@ -164,44 +171,43 @@ impl Registration {
     }
 
     fn unchanged(&self, before: &[Contact]) -> Decided {
-        let live = before.iter().map(|contact| &contact.binding);
-        let bindings = live.filter(|binding| binding.expires > self.now.as_secs()).cloned().collect();
+        let contacts = self.listed(before);
         // A repetition must wait for the disk like the first: an empty change comes after it in the queue.
         let written = self.is_repetition(before).then(|| self.submit(Vec::new())).flatten();
-        Decided { code: 4, bindings, written }
+        Decided { code: 4, contacts, written }
     }
 
-    fn changed(&self, before: &[Contact], changes: Vec<Change>) -> Result<(Vec<Contact>, Decided), Refusal> {
-        let mut after: Vec<Option<Contact>> = before.iter().cloned().map(Some).collect();
+    fn changed(&self, before: Vec<Contact>, changes: Vec<Change>) -> Result<(Vec<Contact>, Decided), Refusal> {
+        let count = before.len();
+        let mut after: Vec<Option<Contact>> = before.into_iter().map(Some).collect();
         let mut rows = Vec::new();
-        let mut touched = vec![false; before.len()];
+        let mut touched = SmallVec::<[bool; 8]>::from_elem(false, count);
         let mut code = 3;
         for change in changes {
             match change {
                 Change::Add(binding) => {
                     code = 1;
                     let contact = self.contact(binding, self.registrar.locations.new_ruid());
-                    rows.push(self.row(&contact));
+                    self.put(&contact, &mut rows);
                     after.push(Some(contact));
                 }
                 Change::Replace(number, binding) => {
                     code = code.min(2);
                     touched[number] = true;
-                    let contact = self.contact(binding, before[number].ruid.clone());
-                    rows.push(self.row(&contact));
+                    let ruid = after[number].take().map(|known| known.ruid).unwrap_or_default();
+                    let contact = self.contact(binding, ruid);
+                    self.put(&contact, &mut rows);
                     after[number] = Some(contact);
                 }
                 Change::Remove(number) => {
                     touched[number] = true;
-                    rows.push(deleted(&before[number]));
-                    after[number] = None;
+                    self.delete(after[number].take(), &mut rows);
                 }
             }
         }
         if self.flags & ONLY_CONTACT != 0 {
-            for number in (0..before.len()).filter(|number| !touched[*number]) {
-                rows.push(deleted(&before[number]));
-                after[number] = None;
+            for number in (0..count).filter(|number| !touched[*number]) {
+                self.delete(after[number].take(), &mut rows);
             }
         }
         let now = self.now.as_secs();
@@ -209,14 +215,21 @@ impl Registration {
         if !after.iter().all(Contact::fits) {
             return Err(Refusal::BadContact);
         }
-        let mut bindings: Vec<Binding> = after.iter().map(|contact| contact.binding.clone()).collect();
-        bindings.sort_by_key(|binding| std::cmp::Reverse(binding.q.unwrap_or(1000)));
+        let contacts = self.listed(&after);
         let written = self.submit(rows);
-        Ok((after, Decided { code, bindings, written }))
+        Ok((after, Decided { code, contacts, written }))
+    }
+
+    /// Step 8: the live contacts, best first.
+    fn listed(&self, contacts: &[Contact]) -> Vec<u8> {
+        let live = contacts.iter().map(|contact| &contact.binding);
+        let mut live: SmallVec<[&Binding; 8]> = live.filter(|binding| binding.expires > self.now.as_secs()).collect();
+        live.sort_by_key(|binding| std::cmp::Reverse(binding.q.unwrap_or(1000)));
+        registrar::contact_header(live, self.now)
     }
 
     fn submit(&self, rows: Vec<store::Change>) -> Option<Written> {
-        if self.flags & MEMORY_ONLY != 0 { None } else { self.table.submit(rows) }
+        if self.is_written { self.table.submit(rows) } else { None }
     }
 
     fn contact(&self, mut binding: Binding, ruid: Bytes) -> Contact {
@@ -226,14 +239,18 @@ impl Registration {
         Contact { binding, ruid, ..self.model.clone() }
     }
 
-    fn row(&self, contact: &Contact) -> store::Change {
-        let row = contact.to_row(&self.aor.user, self.aor.domain.as_deref(), self.socket.clone());
-        store::Change::Put(Box::new(row))
+    fn put(&self, contact: &Contact, rows: &mut Vec<store::Change>) {
+        if self.is_written {
+            let row = contact.to_row(&self.aor.user, self.aor.domain.as_ref(), self.socket.clone());
+            rows.push(store::Change::Put(Box::new(row)));
+        }
     }
-}
 
-fn deleted(contact: &Contact) -> store::Change {
-    store::Change::Delete { ruid: String::from_utf8_lossy(&contact.ruid).into_owned() }
+    fn delete(&self, contact: Option<Contact>, rows: &mut Vec<store::Change>) {
+        if let Some(contact) = contact.filter(|_| self.is_written) {
+            rows.push(store::Change::Delete { ruid: String::from_utf8_lossy(&contact.ruid).into_owned() });
+        }
+    }
 }
 
 fn empty_binding() -> Binding {
@@ -291,8 +308,8 @@ fn path_values(message: &Message) -> Bytes {
 }
 
 /// Step 8: 200 with all contacts as they are now.
-fn confirm(call: &mut Call<'_>, code: i64, bindings: &[Binding], flags: i64) -> Outcome {
-    let mut headers = registrar::contact_header(bindings, call.host.unix_time()).to_vec();
+fn confirm(call: &mut Call<'_>, code: i64, contacts: Vec<u8>, flags: i64) -> Outcome {
+    let mut headers = contacts;
     let message = &call.context.message;
     let path = call.state::<Registrar>().path;
     let knows_path = message.has_token(HeaderName::Supported, "path");

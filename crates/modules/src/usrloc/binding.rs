@@ -29,6 +29,12 @@ pub struct Contact {
     pub connection: Option<u64>,
 }
 
+impl AsRef<registrar::Binding> for Contact {
+    fn as_ref(&self) -> &registrar::Binding {
+        &self.binding
+    }
+}
+
 /// The bit of a method in [`Contact::methods`]; methods unknown here share none and are always let through.
 pub fn method_bit(method: sip_message::Method) -> u32 {
     match method {
@@ -69,17 +75,7 @@ impl Packed {
     /// None when the texts are longer than a binding may be.
     pub(super) fn new(contact: &Contact) -> Option<Packed> {
         let binding = &contact.binding;
-        let user_agent = &contact.user_agent[..contact.user_agent.len().min(USER_AGENT)];
-        let parts: [&[u8]; TEXTS] = [
-            &binding.uri,
-            &contact.received,
-            &binding.path,
-            &binding.call_id,
-            &binding.instance,
-            &binding.params,
-            user_agent,
-            &contact.ruid,
-        ];
+        let parts = contact.texts();
         let mut ends = [0; TEXTS];
         let mut length = 0usize;
         for (end, part) in ends.iter_mut().zip(parts) {
@@ -141,17 +137,32 @@ impl Packed {
 impl Contact {
     /// Whether its texts are short enough for a table.
     pub(crate) fn fits(&self) -> bool {
-        Packed::new(self).is_some()
+        let length: usize = self.texts().iter().map(|text| text.len()).sum();
+        length <= usize::from(u16::MAX)
+    }
+
+    fn texts(&self) -> [&[u8]; TEXTS] {
+        let binding = &self.binding;
+        [
+            &binding.uri,
+            &self.received,
+            &binding.path,
+            &binding.call_id,
+            &binding.instance,
+            &binding.params,
+            &self.user_agent[..self.user_agent.len().min(USER_AGENT)],
+            &self.ruid,
+        ]
     }
 
     /// As a row for the database.
-    pub(crate) fn to_row(&self, username: &str, domain: Option<&str>, socket: Option<String>) -> StoredBinding {
+    pub(crate) fn to_row(&self, username: &Bytes, domain: Option<&Bytes>, socket: Option<String>) -> StoredBinding {
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         let filled = |bytes: &Bytes| (!bytes.is_empty()).then(|| text(bytes));
         StoredBinding {
             ruid: text(&self.ruid),
-            username: username.to_owned(),
-            domain: domain.map(str::to_owned),
+            username: text(username),
+            domain: domain.map(text),
             contact: text(&self.binding.uri),
             received: filled(&self.received),
             path: filled(&self.binding.path),
@@ -259,13 +270,13 @@ pub(super) mod tests {
     #[test]
     fn a_row_of_the_database_gives_the_binding_back() {
         let contact = contact("sip:a@h", "r1", 1000);
-        let again = Contact::of_row(&contact.to_row("a", None, None));
+        let again = Contact::of_row(&contact.to_row(&"a".into(), None, None));
         assert_eq!(again, Contact { socket: None, connection: None, ..contact });
     }
 
     #[test]
     fn a_row_without_end_never_ends() {
-        let mut row = contact("sip:a@h", "r1", 1000).to_row("a", None, None);
+        let mut row = contact("sip:a@h", "r1", 1000).to_row(&"a".into(), None, None);
         row.expires = 0;
         assert!(!Packed::new(&Contact::of_row(&row)).unwrap().is_over(4_000_000_000));
     }

@@ -102,7 +102,7 @@ impl Locations {
         let load = |row: Result<store::StoredBinding, store::Error>| {
             // A row that cannot be read must not keep the server from starting.
             if let Ok(row) = row {
-                let aor = self.aor(row.username.as_bytes(), row.domain.as_deref().unwrap_or_default().as_bytes());
+                let aor = self.aor(&row.username.clone().into(), row.domain.as_deref().unwrap_or_default().as_bytes());
                 bindings.load(&aor, &Contact::of_row(&row));
             }
         };
@@ -129,11 +129,11 @@ impl Locations {
     }
 
     /// The key of an address-of-record.
-    pub fn aor(&self, user: &[u8], domain: &[u8]) -> Bytes {
+    pub fn aor(&self, user: &Bytes, domain: &[u8]) -> Bytes {
         if !self.uses_domain {
-            return Bytes::copy_from_slice(user);
+            return user.clone();
         }
-        [user, b"@", &domain.to_ascii_lowercase()].concat().into()
+        [user, &b"@"[..], &domain.to_ascii_lowercase()].concat().into()
     }
 
     /// An id for a new binding, of which there is no second.
@@ -185,9 +185,9 @@ mod tests {
     fn ids_and_keys_are_made() {
         let mut locations = locations(None);
         assert_ne!(locations.new_ruid(), locations.new_ruid());
-        assert_eq!(locations.aor(b"alice", b"Example.COM"), "alice");
+        assert_eq!(locations.aor(&"alice".into(), b"Example.COM"), "alice");
         locations.uses_domain = true;
-        assert_eq!(locations.aor(b"alice", b"Example.COM"), "alice@example.com");
+        assert_eq!(locations.aor(&"alice".into(), b"Example.COM"), "alice@example.com");
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
             let first = locations(persistence());
             let table = first.open("location".into()).await.unwrap();
             let binding = contact("sip:a@h", "r1", 4_000_000_000);
-            let row = binding.to_row("alice", None, None);
+            let row = binding.to_row(&"alice".into(), None, None);
             table.submit(vec![Change::Put(Box::new(row))]).unwrap().await.unwrap();
 
             let second = locations(persistence());

@@ -37,10 +37,10 @@ impl Table {
 
     /// Lets `change` look at the bindings of an address-of-record and put others in their place, with
     /// nobody else in between. None from `change` leaves them as they are.
-    pub fn update<R>(&self, aor: &[u8], change: impl FnOnce(&[Contact]) -> (Option<Vec<Contact>>, R)) -> R {
+    pub fn update<R>(&self, aor: &[u8], change: impl FnOnce(Vec<Contact>) -> (Option<Vec<Contact>>, R)) -> R {
         let mut shard = self.shard(aor);
         let before: Vec<Contact> = shard.get(aor).into_iter().flatten().map(Packed::unpack).collect();
-        let (after, result) = change(&before);
+        let (after, result) = change(before);
         match after {
             None => {}
             Some(after) if after.is_empty() => {

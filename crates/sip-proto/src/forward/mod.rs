@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use sip_message::{Edits, Header, HeaderName, Host, Message, Transport, Via};
+use sip_message::{Edits, Header, HeaderName, Host, Message, Transport, Via, push_address, push_number};
 
 use crate::branch::has_magic_cookie;
 use crate::values;
@@ -59,7 +59,8 @@ pub fn via_line(via: &OwnVia<'_>) -> Bytes {
     line.extend_from_slice(via.transport.as_str().as_bytes());
     line.push(b' ');
     line.extend_from_slice(via.host);
-    line.extend_from_slice(format!(":{}", via.port).as_bytes());
+    line.push(b':');
+    push_number(&mut line, via.port.into());
     line.extend_from_slice(b";branch=");
     line.extend_from_slice(via.branch);
     if via.asks_rport {
@@ -89,7 +90,8 @@ pub fn marked_via(request: &Message, via: &Via<'_>, source: SocketAddr, is_rport
         return None;
     }
     let head = via.params.span().start.max(via.sent_by.end) - via.span.start;
-    let mut text = request.text(via.span)[..head as usize].trim_ascii_end().to_vec();
+    let mut text = Vec::with_capacity(via.span.len() + 64);
+    text.extend_from_slice(request.text(via.span)[..head as usize].trim_ascii_end());
     for param in via.params.iter_spans() {
         // Whatever the sender wrote there itself would lead our response astray.
         if !param.name.eq_ignore_ascii_case(b"received") && !param.name.eq_ignore_ascii_case(b"rport") {
@@ -98,10 +100,12 @@ pub fn marked_via(request: &Message, via: &Via<'_>, source: SocketAddr, is_rport
     }
     if !is_where_it_says || wants_rport {
         // Without brackets, also for IPv6: the grammar of `received` has none (RFC 5118 section 4.5).
-        text.extend_from_slice(format!(";received={address}").as_bytes());
+        text.extend_from_slice(b";received=");
+        push_address(&mut text, address);
     }
     if wants_rport {
-        text.extend_from_slice(format!(";rport={}", source.port()).as_bytes());
+        text.extend_from_slice(b";rport=");
+        push_number(&mut text, source.port().into());
     }
     Some(text)
 }

@@ -1,13 +1,13 @@
 //! The registrar (RFC 3261 section 10.3) on the bindings of one address-of-record.
 //!
 //! [`apply`] decides and changes nothing: it takes the bindings as they are and a REGISTER, and gives
-//! the changes that a store is to make, all or none, and what the 200 says. Authentication, the
+//! the changes that a store is to make, all or none; [`contact_header`] is what the 200 says then. Authentication, the
 //! domain and the address-of-record are the caller's (steps 1 to 5 of section 10.3).
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use sip_message::{ContactValue, HeaderName, Message, NameAddr, Uri};
+use sip_message::{ContactValue, HeaderName, Message, NameAddr, Uri, push_number};
 
 /// A contact at which an address-of-record can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +73,10 @@ pub enum Change {
     Remove(usize),
 }
 
-/// What a REGISTER comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
-    /// To be made all or none; empty for a query.
-    pub changes: Vec<Change>,
-    /// The bindings afterwards that have not run out, best first: what the 200 lists (step 8).
-    pub bindings: Vec<Binding>,
+impl AsRef<Binding> for Binding {
+    fn as_ref(&self) -> &Binding {
+        self
+    }
 }
 
 /// Why a REGISTER is refused. Nothing has been changed.
@@ -116,11 +113,17 @@ impl Refusal {
     }
 }
 
-/// Decides on a REGISTER at `now`, the wall clock since 1970 (RFC 3261 section 10.3 steps 6 to 8).
+/// Decides on a REGISTER at `now`, the wall clock since 1970 (RFC 3261 section 10.3 steps 6 and 7):
+/// the changes of the record, to be made all or none; empty for a query.
 ///
 /// # Errors
 /// A [`Refusal`]; the record stays as it is (step 7: all or none).
-pub fn apply(register: &Message, existing: &[Binding], policy: &Policy, now: Duration) -> Result<Update, Refusal> {
+pub fn apply(
+    register: &Message,
+    existing: &[impl AsRef<Binding>],
+    policy: &Policy,
+    now: Duration,
+) -> Result<Vec<Change>, Refusal> {
     let order = Order::of(register)?;
     let now = now.as_secs();
     let changes = match contacts(register)? {
@@ -131,16 +134,16 @@ pub fn apply(register: &Message, existing: &[Binding], policy: &Policy, now: Dur
             request.changes(&contacts, existing)?
         }
     };
-    let bindings = after(existing, &changes, now);
-    if bindings.len() > policy.max_contacts && changes.iter().any(|change| matches!(change, Change::Add(_))) {
+    let adds = changes.iter().any(|change| matches!(change, Change::Add(_)));
+    if adds && count_after(existing, &changes, now) > policy.max_contacts {
         return Err(Refusal::TooManyContacts);
     }
-    Ok(Update { changes, bindings })
+    Ok(changes)
 }
 
-/// The Contact header of the 200, one line, with its line end; empty when there is no binding.
-pub fn contact_header(bindings: &[Binding], now: Duration) -> Bytes {
-    let mut line = Vec::new();
+/// The Contact header of the 200 (step 8), one line, with its line end; empty when there is no binding.
+pub fn contact_header<'a>(bindings: impl IntoIterator<Item = &'a Binding>, now: Duration) -> Vec<u8> {
+    let mut line = Vec::with_capacity(128);
     for binding in bindings {
         let left = binding.expires.saturating_sub(now.as_secs());
         line.extend_from_slice(if line.is_empty() { b"Contact: <" } else { b", <" });
@@ -149,13 +152,14 @@ pub fn contact_header(bindings: &[Binding], now: Duration) -> Bytes {
         if let Some(q) = binding.q {
             line.extend_from_slice(format!(";q={}", crate::redirect::q_text(q)).as_bytes());
         }
-        line.extend_from_slice(format!(";expires={left}").as_bytes());
+        line.extend_from_slice(b";expires=");
+        push_number(&mut line, left);
         line.extend_from_slice(&binding.params);
     }
     if !line.is_empty() {
         line.extend_from_slice(b"\r\n");
     }
-    line.into()
+    line
 }
 
 enum Contacts<'a> {
@@ -191,7 +195,8 @@ struct Order {
 impl Order {
     fn of(register: &Message) -> Result<Order, Refusal> {
         let cseq = register.cseq().map_err(|_| Refusal::BadRequest)?.number;
-        let call_id = Bytes::copy_from_slice(register.call_id());
+        let call_id = register.header(HeaderName::CallId).map(|header| register.slice(header.value_span));
+        let call_id = call_id.unwrap_or_default();
         if call_id.is_empty() { Err(Refusal::BadRequest) } else { Ok(Order { call_id, cseq }) }
     }
 
@@ -202,9 +207,9 @@ impl Order {
     }
 }
 
-fn remove_all(existing: &[Binding], order: &Order, now: u64) -> Result<Vec<Change>, Refusal> {
-    let live = existing.iter().filter(|binding| binding.expires > now);
-    if live.clone().any(|binding| !order.follows(binding)) {
+fn remove_all(existing: &[impl AsRef<Binding>], order: &Order, now: u64) -> Result<Vec<Change>, Refusal> {
+    let mut live = existing.iter().map(AsRef::as_ref).filter(|binding| binding.expires > now);
+    if live.any(|binding| !order.follows(binding)) {
         return Err(Refusal::OutOfOrder);
     }
     Ok((0..existing.len()).map(Change::Remove).collect())
@@ -235,7 +240,7 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// Step 7.
-    fn changes(&self, contacts: &[NameAddr<'_>], existing: &[Binding]) -> Result<Vec<Change>, Refusal> {
+    fn changes(&self, contacts: &[NameAddr<'_>], existing: &[impl AsRef<Binding>]) -> Result<Vec<Change>, Refusal> {
         // Each contact costs a comparison with each binding; more than may be kept are not looked at.
         if contacts.len() > self.policy.max_contacts.saturating_mul(2).max(16) {
             return Err(Refusal::TooManyContacts);
@@ -245,10 +250,10 @@ impl Request<'_> {
             let uri = contact.parsed_uri().map_err(|_| Refusal::BadContact)?;
             let lifetime = self.lifetime(contact)?;
             let binding = self.binding(contact, lifetime);
-            let found = existing.iter().position(|known| is_same(known, &binding, &uri));
-            if let Some(number) = found
-                && existing[number].expires > self.now
-                && !self.order.follows(&existing[number])
+            let found = existing.iter().position(|known| is_same(known.as_ref(), &binding, &uri));
+            if let Some(known) = found.map(|number| existing[number].as_ref())
+                && known.expires > self.now
+                && !self.order.follows(known)
             {
                 return Err(Refusal::OutOfOrder);
             }
@@ -288,7 +293,7 @@ impl Request<'_> {
             }
         }
         Binding {
-            uri: Bytes::copy_from_slice(contact.uri),
+            uri: self.register.slice(contact.uri_span),
             expires: self.now + u64::from(lifetime),
             q: contact.params.has("q").then(|| contact.q()),
             call_id: self.order.call_id.clone(),
@@ -318,19 +323,13 @@ fn forget(changes: &mut Vec<Change>, found: Option<usize>, new: &Binding, uri: &
     });
 }
 
-fn after(existing: &[Binding], changes: &[Change], now: u64) -> Vec<Binding> {
-    let mut bindings: Vec<Option<&Binding>> = existing.iter().map(Some).collect();
-    for change in changes {
-        match change {
-            Change::Add(binding) => bindings.push(Some(binding)),
-            Change::Replace(number, binding) => bindings[*number] = Some(binding),
-            Change::Remove(number) => bindings[*number] = None,
-        }
-    }
-    let live = bindings.into_iter().flatten().filter(|binding| binding.expires > now);
-    let mut live: Vec<Binding> = live.cloned().collect();
-    live.sort_by_key(|binding| std::cmp::Reverse(binding.q.unwrap_or(1000)));
-    live
+/// How many live bindings there will be.
+fn count_after(existing: &[impl AsRef<Binding>], changes: &[Change], now: u64) -> usize {
+    let is_replaced = |number| changes.iter().any(|change| matches!(change, Change::Replace(n, _) if *n == number));
+    let is_removed = |number| changes.iter().any(|change| matches!(change, Change::Remove(n) if *n == number));
+    let is_live = |number: &usize| existing[*number].as_ref().expires > now && !is_removed(*number);
+    let stay = (0..existing.len()).filter(|number| is_replaced(*number) || is_live(number)).count();
+    stay + changes.iter().filter(|change| matches!(change, Change::Add(_))).count()
 }
 
 #[cfg(test)]

@@ -11,8 +11,31 @@ fn register(cseq: u32, headers: &str) -> Message {
     Message::parse(Bytes::from(text), &Limits::default()).unwrap()
 }
 
+/// What a REGISTER comes to: the changes, and the live bindings afterwards, best first.
+#[derive(Debug, PartialEq, Eq)]
+struct Update {
+    changes: Vec<Change>,
+    bindings: Vec<Binding>,
+}
+
 fn update(cseq: u32, headers: &str, existing: &[Binding]) -> Result<Update, Refusal> {
-    apply(&register(cseq, headers), existing, &Policy::default(), NOW)
+    update_by(&register(cseq, headers), existing, &Policy::default(), NOW)
+}
+
+fn update_by(register: &Message, existing: &[Binding], policy: &Policy, now: Duration) -> Result<Update, Refusal> {
+    let changes = apply(register, existing, policy, now)?;
+    let mut after: Vec<Option<Binding>> = existing.iter().cloned().map(Some).collect();
+    for change in &changes {
+        match change {
+            Change::Add(binding) => after.push(Some(binding.clone())),
+            Change::Replace(number, binding) => after[*number] = Some(binding.clone()),
+            Change::Remove(number) => after[*number] = None,
+        }
+    }
+    let mut bindings: Vec<Binding> =
+        after.into_iter().flatten().filter(|binding| binding.expires > now.as_secs()).collect();
+    bindings.sort_by_key(|binding| std::cmp::Reverse(binding.q.unwrap_or(1000)));
+    Ok(Update { changes, bindings })
 }
 
 /// Bindings as the 200 lists them.
@@ -77,7 +100,7 @@ fn too_short_a_life_is_refused_and_nothing_done() {
     let headers = "Contact: <sip:a@192.0.2.1>;expires=0, <sip:b@h>;expires=59\r\n";
     check_refused(2, headers, &existing, Refusal::TooBrief { min_expires: 60 });
     let policy = Policy { raises_short_expires: true, ..Policy::default() };
-    let update = apply(&register(2, "Contact: <sip:b@h>;expires=59\r\n"), &[], &policy, NOW).unwrap();
+    let update = update_by(&register(2, "Contact: <sip:b@h>;expires=59\r\n"), &[], &policy, NOW).unwrap();
     assert_eq!(update.bindings[0].expires, 1_000_060);
 }
 
