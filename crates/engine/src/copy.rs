@@ -77,15 +77,14 @@ impl Core {
             let line = [b"Route: ", path.as_ref(), b"\r\n"].concat();
             edits.insert_before(HeaderName::Route, line);
         }
-        let socket = self.socket(way.socket);
-        let (mut host, mut port) = sent_by(socket);
+        let (mut host, mut port) = (&self.sent_by(way.socket).0, self.sent_by(way.socket).1);
         let mut asks_rport = self.shared.settings.asks_rport;
         if let Some(change) = copy.own_via {
-            host = change.host.clone().unwrap_or(host);
+            host = change.host.as_ref().unwrap_or(host);
             port = change.port.unwrap_or(port);
             asks_rport |= change.asks_rport;
         }
-        let via = OwnVia { transport: way.transport, host: &host, port, branch: via_branch, asks_rport };
+        let via = OwnVia { transport: way.transport, host, port, branch: via_branch, asks_rport };
         forward::push_via(&via, &mut edits);
         if way.transport.is_reliable() {
             edits.require_content_length();
@@ -101,18 +100,23 @@ impl Core {
     /// One Record-Route, or two when the request leaves over another transport or address family (RFC 5658).
     fn record_route(&self, copy: &Copy<'_>, way: &Way, parameters: &Bytes, edits: &mut Edits) {
         let (inbound, outbound) = (self.socket(copy.arrival.socket), self.socket(way.socket));
-        let (in_name, out_name) = (sent_by(inbound), sent_by(outbound));
+        let (in_name, out_name) = (self.sent_by(copy.arrival.socket), self.sent_by(way.socket));
         let options = RecordRouteOptions {
             params: parameters,
             is_secure: is_secure(copy.message.request_uri()),
             ..RecordRouteOptions::default()
         };
-        let lines = routes::record_route(&side(inbound, &in_name), &side(outbound, &out_name), &options);
+        let lines = routes::record_route(&side(inbound, in_name), &side(outbound, out_name), &options);
         routes::push_record_route_lines(lines, copy.message, edits);
     }
 
     fn socket(&self, id: SocketId) -> &Socket {
         &self.shared.identity.sockets[usize::from(id.0)]
+    }
+
+    /// Host and port of a socket as Via and Record-Route show them; IPv6 in brackets.
+    fn sent_by(&self, id: SocketId) -> &(Bytes, u16) {
+        &self.sent_by[usize::from(id.0)]
     }
 
     /// The way to a hop: from the socket that was asked for, else from the one that the request came to
@@ -265,18 +269,4 @@ fn side<'a>(socket: &Socket, (host, port): &'a (Bytes, u16)) -> Side<'a> {
 
 fn is_secure(uri: &[u8]) -> bool {
     uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
-}
-
-/// Host and port of a socket as Via and Record-Route show them; IPv6 in brackets.
-fn sent_by(socket: &Socket) -> (Bytes, u16) {
-    match &socket.advertised {
-        Some((host, port)) => (host.clone(), *port),
-        None => {
-            let host = match socket.address {
-                SocketAddr::V4(address) => address.ip().to_string(),
-                SocketAddr::V6(address) => format!("[{}]", address.ip()),
-            };
-            (host.into(), socket.address.port())
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use module_api::{Arrival, Context, Job, Level, RouteKind, TransactionKey};
+use module_api::{Arrival, Context, Job, Level, RouteKind, Socket, TransactionKey};
 use script::BoundProgram;
 use sip_message::{Message, Reject};
 use sip_proto::resolve::{Known, Question, ResolveSettings};
@@ -81,6 +81,8 @@ pub struct Core {
     pub(crate) waiting: WaitingRoom,
     pub(crate) outbox: Vec<Outgoing>,
     pub(crate) random: Random,
+    /// What each socket is called in Via and Record-Route.
+    pub(crate) sent_by: Box<[(Bytes, u16)]>,
     pub(crate) later: Later,
     /// How many workers there are.
     pub(crate) worker_count: usize,
@@ -105,6 +107,7 @@ impl Core {
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
             random: Random::new(shared.key, number),
+            sent_by: shared.identity.sockets.iter().map(Socket::sent_by).collect(),
             later: Later::default(),
             worker_count: 1,
             for_others: Vec::new(),

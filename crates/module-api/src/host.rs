@@ -121,6 +121,20 @@ pub struct Socket {
     pub name: Option<Bytes>,
 }
 
+impl Socket {
+    /// Host and port as Via and Record-Route show them (RFC 3261 section 18.1.1); IPv6 in brackets.
+    pub fn sent_by(&self) -> (Bytes, u16) {
+        if let Some(advertised) = &self.advertised {
+            return advertised.clone();
+        }
+        let host = match self.address {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        };
+        (host.into(), self.address.port())
+    }
+}
+
 /// A reply to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'a> {

@@ -46,7 +46,10 @@ impl Message {
 
     /// Every `Via` value, from the top.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, Reject>> {
-        self.values_of(HeaderName::Via).map(|value| {
+        self.values_of(HeaderName::Via).enumerate().map(|(place, value)| {
+            if place == 0 {
+                return self.top_via();
+            }
             Via::parse_at(value.text, value.span.start)
                 .map_err(|offset| Reject::Header { name: HeaderName::Via, offset })
         })

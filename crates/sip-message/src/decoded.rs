@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::via::Marks;
 use crate::{NameAddr, Params, Span, Transport, Via};
 
 /// Top `Via`, `From` and `To` of one message, as places in its bytes.
@@ -26,6 +27,7 @@ pub(crate) struct ViaPlaces {
     params: Span,
     span: Span,
     sent_by: Span,
+    marks: Marks<Span>,
 }
 
 /// A [`NameAddr`] without its text.
@@ -35,6 +37,7 @@ pub(crate) struct AddressPlaces {
     uri: Span,
     params: Span,
     span: Span,
+    tag: Option<Span>,
 }
 
 impl ViaPlaces {
@@ -48,6 +51,7 @@ impl ViaPlaces {
             params: via.params.span(),
             span: via.span,
             sent_by: via.sent_by,
+            marks: via.marks.map(|text| place(text, bytes)),
         }
     }
 
@@ -60,6 +64,7 @@ impl ViaPlaces {
             params: Params::new(self.params.of(bytes), self.params.start),
             span: self.span,
             sent_by: self.sent_by,
+            marks: self.marks.map(|span| span.of(bytes)),
         }
     }
 }
@@ -72,6 +77,7 @@ impl AddressPlaces {
             uri: address.uri_span,
             params: address.params.span(),
             span: address.span,
+            tag: address.tag.map(|text| place(text, bytes)),
         }
     }
 
@@ -82,6 +88,7 @@ impl AddressPlaces {
             params: Params::new(self.params.of(bytes), self.params.start),
             span: self.span,
             uri_span: self.uri,
+            tag: self.tag.map(|span| span.of(bytes)),
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct NameAddr<'a> {
     pub span: Span,
     /// Where the URI lies, brackets not included.
     pub uri_span: Span,
+    pub(crate) tag: Option<&'a [u8]>,
 }
 
 impl<'a> NameAddr<'a> {
@@ -33,7 +34,12 @@ impl<'a> NameAddr<'a> {
         let (start, end) = lex::trim(text, 0, text.len());
         let shape = shape(text, start, end).map_err(|at| offset as usize + at)?;
         let params = Params::new(&text[shape.params..end], offset + shape.params as u32);
-        params.check()?;
+        let mut tag = None;
+        params.check(|name, value| {
+            if name.eq_ignore_ascii_case(b"tag") {
+                tag.get_or_insert(value);
+            }
+        })?;
         let uri_span = Span::new(shape.uri.0, shape.uri.1);
         Ok(NameAddr {
             display: &text[shape.display.0..shape.display.1],
@@ -41,6 +47,7 @@ impl<'a> NameAddr<'a> {
             params,
             span: Span::new(start, end).shifted(offset),
             uri_span: uri_span.shifted(offset),
+            tag: tag.flatten(),
         })
     }
 
@@ -51,7 +58,7 @@ impl<'a> NameAddr<'a> {
 
     /// The `tag` parameter.
     pub fn tag(&self) -> Option<&'a [u8]> {
-        self.params.value("tag")
+        self.tag
     }
 
     /// The URI taken apart. Offsets in the error count from the start of the URI.

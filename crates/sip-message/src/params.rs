@@ -88,14 +88,15 @@ impl<'a> Params<'a> {
     }
 
     /// Whether each follows `generic-param` (RFC 3261 section 25.1); else where one breaks.
-    /// Values may hold more than the grammar lists, but nothing that separates.
-    pub(crate) fn check(&self) -> Result<(), usize> {
+    /// Values may hold more than the grammar lists, but nothing that separates. `seen` gets each on the way.
+    pub(crate) fn check(&self, mut seen: impl FnMut(&'a [u8], Option<&'a [u8]>)) -> Result<(), usize> {
         let mut at = 0;
         while at < self.text.len() {
             let (param, end) = read(self.text, at, self.offset);
-            let is_sound = |param: Param<'_>| lex::is_token(param.name) && param.value.is_none_or(is_value);
-            if self.text[at] != b';' || !param.is_some_and(is_sound) {
-                return Err(self.offset as usize + at);
+            let is_sound = |param: &Param<'_>| lex::is_token(param.name) && param.value.is_none_or(is_value);
+            match param.filter(is_sound) {
+                Some(param) if self.text[at] == b';' => seen(param.name, param.value),
+                _ => return Err(self.offset as usize + at),
             }
             at = end;
         }
@@ -209,10 +210,10 @@ mod tests {
     #[test]
     fn empty_and_broken_parameters_break_the_grammar() {
         for text in [";;", ";", ";=1", ";a=", ";a=\"b", ";a b", ";a=b c"] {
-            assert!(Params::parse(text.as_bytes()).check().is_err(), "{text}");
+            assert!(Params::parse(text.as_bytes()).check(|_, _| ()).is_err(), "{text}");
         }
         for text in ["", ";a", ";a=b", ";a=\"x;y\" ;c", ";received=[2001:db8::9]", ";a =b"] {
-            assert!(Params::parse(text.as_bytes()).check().is_ok(), "{text}");
+            assert!(Params::parse(text.as_bytes()).check(|_, _| ()).is_ok(), "{text}");
         }
     }
 

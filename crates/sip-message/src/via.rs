@@ -20,6 +20,40 @@ pub struct Via<'a> {
     pub span: Span,
     /// Host and port.
     pub sent_by: Span,
+    pub(crate) marks: Marks<&'a [u8]>,
+}
+
+/// The parameters that decide where a response goes and what it belongs to, picked out while all are
+/// checked. `Some(None)` stands without value; of two with one name the first counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Marks<T> {
+    pub(crate) branch: Option<Option<T>>,
+    pub(crate) received: Option<Option<T>>,
+    pub(crate) maddr: Option<Option<T>>,
+    pub(crate) rport: Option<Option<T>>,
+}
+
+impl<T> Marks<T> {
+    fn take(&mut self, name: &[u8], value: Option<T>) {
+        let mark = match name.len() {
+            6 if name.eq_ignore_ascii_case(b"branch") => &mut self.branch,
+            8 if name.eq_ignore_ascii_case(b"received") => &mut self.received,
+            5 if name.eq_ignore_ascii_case(b"maddr") => &mut self.maddr,
+            5 if name.eq_ignore_ascii_case(b"rport") => &mut self.rport,
+            _ => return,
+        };
+        mark.get_or_insert(value);
+    }
+
+    pub(crate) fn map<U>(self, each: impl Fn(T) -> U) -> Marks<U> {
+        let inner = |mark: Option<Option<T>>| mark.map(|value| value.map(&each));
+        Marks {
+            branch: inner(self.branch),
+            received: inner(self.received),
+            maddr: inner(self.maddr),
+            rport: inner(self.rport),
+        }
+    }
 }
 
 impl<'a> Via<'a> {
@@ -47,10 +81,12 @@ impl<'a> Via<'a> {
         if sent_by_start == at {
             return Err(place(at));
         }
-        let semicolon = memchr::memchr(b';', &text[sent_by_start..]).map_or(end, |at| sent_by_start + at);
+        let semicolon =
+            text[sent_by_start..].iter().position(|&byte| byte == b';').map_or(end, |at| sent_by_start + at);
         let (host, port) = sent_by(&text[sent_by_start..semicolon]).ok_or(place(sent_by_start))?;
         let params = Params::new(&text[semicolon..], offset + semicolon as u32);
-        params.check()?;
+        let mut marks = Marks::default();
+        params.check(|name, value| marks.take(name, value))?;
         let (_, sent_by_end) = lex::trim(text, sent_by_start, semicolon);
         Ok(Via {
             transport: Transport::from_token(transport_text),
@@ -60,28 +96,29 @@ impl<'a> Via<'a> {
             params,
             span: Span::new(start, end).shifted(offset),
             sent_by: Span::new(sent_by_start, sent_by_end).shifted(offset),
+            marks,
         })
     }
 
     /// The `branch` parameter.
     pub fn branch(&self) -> Option<&'a [u8]> {
-        self.params.value("branch")
+        self.marks.branch.flatten()
     }
 
     /// The `received` parameter.
     pub fn received(&self) -> Option<&'a [u8]> {
-        self.params.value("received")
+        self.marks.received.flatten()
     }
 
     /// The `rport` parameter (RFC 3581): `None` when absent, `Some(None)` when asked for and not
     /// yet filled in, or not a port.
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.params.find("rport").map(|value| value.and_then(parse_port))
+        self.marks.rport.map(|value| value.and_then(parse_port))
     }
 
     /// The `maddr` parameter.
     pub fn maddr(&self) -> Option<&'a [u8]> {
-        self.params.value("maddr")
+        self.marks.maddr.flatten()
     }
 
     /// The `ttl` parameter.

@@ -22,6 +22,8 @@ pub struct ReceiveBatch {
     local: SocketAddr,
     is_wildcard: bool,
     filled: usize,
+    /// Slots from the first on whose headers the kernel may have written to since they were aimed.
+    touched: usize,
 }
 
 // SAFETY: the pointers in `headers` and `parts` lead only into the other boxes of the same value,
@@ -60,6 +62,7 @@ impl ReceiveBatch {
             local: SocketAddr::from(([0, 0, 0, 0], 0)),
             is_wildcard: false,
             filled: 0,
+            touched: SLOTS,
         }
     }
 
@@ -77,13 +80,16 @@ impl ReceiveBatch {
     pub(super) fn fill(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.filled = 0;
         self.local = socket.local;
-        self.is_wildcard = socket.is_wildcard;
+        if self.is_wildcard != socket.is_wildcard {
+            self.is_wildcard = socket.is_wildcard;
+            self.touched = SLOTS;
+        }
         self.point();
         // Each failed call takes one error that ICMP left; so many in a row that this gives up
         // means a flood, and the caller comes back.
         for _ in 0..SLOTS {
-            // SAFETY: `point` has just aimed every header at memory that this value owns, with
-            // its true lengths; `headers` has SLOTS entries.
+            // SAFETY: `point` has aimed every header at memory that this value owns, with its true
+            // lengths; `headers` has SLOTS entries. A failed call leaves them as they were.
             let received = unsafe {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
@@ -95,8 +101,10 @@ impl ReceiveBatch {
             };
             if let Ok(received) = usize::try_from(received) {
                 self.filled = received;
+                self.touched = received;
                 return Ok(received);
             }
+            self.touched = 1;
             let error = io::Error::last_os_error();
             if error.kind() == io::ErrorKind::WouldBlock {
                 return Ok(0);
@@ -108,14 +116,15 @@ impl ReceiveBatch {
         Ok(0)
     }
 
-    /// Aims the headers at the buffers, as the kernel overwrites the lengths in them.
+    /// Aims the headers at the buffers where the kernel has overwritten the lengths in them. At low
+    /// load that is one of 64; aiming all of them costs as much as parsing the message.
     fn point(&mut self) {
         let bytes = self.bytes.as_mut_ptr();
         let addresses = self.addresses.as_mut_ptr();
         let controls = self.controls.as_mut_ptr();
         let parts = self.parts.as_mut_ptr();
         let control_len = if self.is_wildcard { CONTROL_LEN } else { 0 };
-        for (slot, header) in self.headers.iter_mut().enumerate() {
+        for (slot, header) in self.headers.iter_mut().enumerate().take(self.touched) {
             // SAFETY: `slot` is below SLOTS, which is the length of each box (`bytes` has a
             // STRIDE for each), so every pointer stays inside its allocation.
             unsafe {
