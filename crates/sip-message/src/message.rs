@@ -19,6 +19,8 @@ pub struct Message {
     /// A bit for each [`HeaderName`] that stands in the message, so that asking for an absent
     /// header costs no walk.
     present: u128,
+    /// A bit for each that stands more than once.
+    repeated: u128,
     body: Span,
     pub(crate) defect: Option<Reject>,
     pub(crate) decoded: Decoded,
@@ -62,7 +64,7 @@ impl Message {
         let line = scanner.start_line();
         let start = start_line(&bytes, line, &mut scanner)?;
         let mut fields = Vec::with_capacity(USUAL_HEADERS.min(limits.headers));
-        let mut present = 0u128;
+        let (mut present, mut repeated) = (0u128, 0u128);
         let body = loop {
             match scanner.next_line() {
                 Line::End { body } => break body,
@@ -70,7 +72,9 @@ impl Message {
                     return Err(Reject::TooManyHeaders { limit: limits.headers });
                 }
                 Line::Field(field) => {
-                    present |= 1 << field.name as u32;
+                    let bit = 1 << field.name as u32;
+                    repeated |= present & bit;
+                    present |= bit;
                     fields.push(field);
                 }
             }
@@ -80,7 +84,8 @@ impl Message {
         }
         let defect = scanner.defect;
         let body = Span::new(body, bytes.len());
-        let mut message = Message { bytes, start, fields, present, body, defect, decoded: Decoded::default() };
+        let mut message =
+            Message { bytes, start, fields, present, repeated, body, defect, decoded: Decoded::default() };
         message.measure_body();
         Ok(message)
     }
@@ -195,6 +200,11 @@ impl Message {
     /// Whether a header of that name stands.
     pub fn has(&self, name: HeaderName) -> bool {
         name != HeaderName::Other && self.present & (1 << name as u32) != 0
+    }
+
+    /// Whether a header of that name stands on more than one line.
+    pub(crate) fn is_repeated(&self, name: HeaderName) -> bool {
+        self.repeated & (1 << name as u32) != 0
     }
 
     /// The headers of a name given as text, known or not, in any case; a compact form finds the

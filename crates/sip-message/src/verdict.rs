@@ -124,18 +124,14 @@ impl Message {
         Ok(())
     }
 
+    /// The first second one is named, in the order of the message.
     fn check_single(&self) -> Result<(), Reject> {
-        let mut seen = 0u32;
-        for header in self.headers() {
-            let Some(position) = SINGLE.iter().position(|&name| name == header.name) else {
-                continue;
-            };
-            if seen & (1 << position) != 0 {
-                return Err(Reject::Duplicate { name: header.name, offset: header.field.start as usize });
-            }
-            seen |= 1 << position;
+        let repeated = SINGLE.into_iter().filter(|name| self.is_repeated(*name));
+        let seconds = repeated.filter_map(|name| self.headers_named(name).nth(1));
+        match seconds.min_by_key(|header| header.field.start) {
+            Some(header) => Err(Reject::Duplicate { name: header.name, offset: header.field.start as usize }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn accepts(&self, element: Element<'_>) -> Result<(), Reject> {
