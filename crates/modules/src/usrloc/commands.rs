@@ -183,8 +183,8 @@ const SHOWN: usize = 10_000;
 /// A user as a command names one.
 struct Aor {
     key: Bytes,
-    user: String,
-    domain: Option<String>,
+    user: Bytes,
+    domain: Option<Bytes>,
 }
 
 struct Found {
@@ -223,8 +223,9 @@ fn aor(call: &CommandCall<'_>) -> Aor {
     let user = String::from_utf8_lossy(user).to_lowercase();
     let domain = String::from_utf8_lossy(domain).to_lowercase();
     let locations = call.state::<Locations>();
-    let key = locations.aor(user.as_bytes(), domain.as_bytes());
-    Aor { key, user, domain: locations.uses_domain.then_some(domain) }
+    let user = Bytes::from(user);
+    let key = locations.aor(&user, domain.as_bytes());
+    Aor { key, user, domain: locations.uses_domain.then(|| domain.into()) }
 }
 
 fn found(call: &CommandCall<'_>) -> Result<Found, CommandError> {
@@ -316,11 +317,11 @@ fn add(call: &CommandCall<'_>) -> Answer {
         Err(error) => return Answer::Now(Err(error)),
     };
     let written = table.bindings.update(&aor.key, |before| {
-        let mut after: Vec<Contact> = before.to_vec();
+        let mut after = before;
         let same = after.iter_mut().find(|other| other.binding.uri == contact.binding.uri);
         let ruid = same.as_ref().map_or_else(|| contact.ruid.clone(), |other| other.ruid.clone());
         let contact = Contact { ruid, ..contact };
-        let row = contact.to_row(&aor.user, aor.domain.as_deref(), None);
+        let row = contact.to_row(&aor.user, aor.domain.as_ref(), None);
         match same {
             Some(other) => *other = contact,
             None => after.push(contact),
