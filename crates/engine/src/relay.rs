@@ -65,6 +65,12 @@ impl Core {
             NewTransaction::Retransmission | NewTransaction::Ack => return Ok(()),
             NewTransaction::Full => return Err(RelayError::Full),
         };
+        let Some(transaction) = self.table.transaction_mut(key) else { return Err(RelayError::Full) };
+        // A script that applied its edits (`msg_apply_changes()`) goes on with another message, of which
+        // the copies are made.
+        if transaction.branches.is_empty() {
+            transaction.request = Arc::clone(&context.message);
+        }
         let Some(transaction) = self.table.transaction(key) else { return Err(RelayError::Full) };
         if transaction.status >= 200 {
             return Err(RelayError::AlreadyAnswered);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use module_api::{Arrival, Context, RouteKind, TransactionKey};
-use sip_message::{Edits, HeaderName, Message, Method};
+use sip_message::{HeaderName, Message, Method};
 use sip_proto::response_context::{Decision, Preference, Upstream};
 use sip_proto::transaction::ClientVerdict;
 use sip_proto::{branch, forward};
@@ -195,24 +195,26 @@ impl Core {
                 }
             }
             Decision::Keep { cancel_others } => {
-                self.keep_reply_edits(sender, context.edits);
+                self.keep_reply_changes(sender, context);
                 if cancel_others {
                     self.cancel_pending(sender.transaction);
                 }
             }
             Decision::Complete => {
-                self.keep_reply_edits(sender, context.edits);
+                self.keep_reply_changes(sender, context);
                 self.complete(sender.transaction);
             }
         }
     }
 
-    fn keep_reply_edits(&mut self, sender: Sender, edits: Edits) {
-        if let Some(branch) = self.branch_mut(sender)
-            && !edits.is_empty()
-        {
-            branch.edits = Some(Box::new(edits));
+    /// Keeps what a reply route made of a failure, which may be chosen later.
+    fn keep_reply_changes(&mut self, sender: Sender, context: Context) {
+        let Some(branch) = self.branch_mut(sender) else { return };
+        if !context.edits.is_empty() {
+            branch.edits = Some(Box::new(context.edits));
         }
+        // Another one where the script has applied its edits.
+        branch.reply = Some(context.message);
     }
 
     /// A final response that no message brought: a timeout, an unreachable peer. The branch is over.

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use module_api::{Call, Function, Level, Module, Outcome, Param, ParamKind, Routes, Setup, SetupError, State};
+use module_api::{
+    Call, Function, Level, Module, Outcome, Param, ParamKind, RouteKind, Routes, Setup, SetupError, State,
+};
 
 use crate::named_lock::{self, Locks};
 use crate::setting::{ignored, number};
@@ -34,6 +36,8 @@ pub static MODULE: Module = Module {
         RESET_GFLAG,
         IS_GFLAG,
         CORE_HASH,
+        CHECK_ROUTE,
+        ROUTE_IF_EXISTS,
         memory("pkg_status"),
         memory("shm_status"),
         memory("pkg_summary"),
@@ -197,6 +201,37 @@ const CORE_HASH: Function = Function {
     },
 };
 
+const CHECK_ROUTE: Function = Function {
+    name: "check_route_exists",
+    params: &[Param::required("route", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "True when the script has a route of that name.",
+    example: "if (check_route_exists(\"$rm\")) route($rm);",
+    run: |call| {
+        let name = String::from_utf8_lossy(&call.text(0)).into_owned();
+        call.host.find_route(Some(call.context), RouteKind::Request, &name).is_some().into()
+    },
+};
+
+const ROUTE_IF_EXISTS: Function = Function {
+    name: "route_if_exists",
+    params: &[Param::required("route", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "Runs the route of that name; false when there is none. Nothing in it may wait, unlike in a route that route() \
+          runs.",
+    example: "route_if_exists(\"$rm\");",
+    run: |call| {
+        let name = String::from_utf8_lossy(&call.text(0)).into_owned();
+        match call.host.find_route(Some(call.context), RouteKind::Request, &name) {
+            Some(route) => {
+                call.host.run_route(route, call.context);
+                Outcome::TRUE
+            }
+            None => Outcome::FALSE,
+        }
+    },
+};
+
 const fn memory(name: &'static str) -> Function {
     Function {
         name,
@@ -340,6 +375,17 @@ mod tests {
         assert_eq!(bench.run_waiting(&MODULE, "usleep", &["1"], &runtime), 1);
         assert_eq!(bench.run(&MODULE, "sleep", &["0"]), 1);
         assert_eq!(bench.run(&MODULE, "sleep", &["-1"]), -1);
+    }
+
+    #[test]
+    fn a_route_is_run_if_the_script_has_it() {
+        let mut bench = bench(&[]);
+        bench.host.routes = vec!["ONE"];
+        assert_eq!(bench.run(&MODULE, "check_route_exists", &["ONE"]), 1);
+        assert_eq!(bench.run(&MODULE, "check_route_exists", &["TWO"]), -1);
+        assert_eq!(bench.run(&MODULE, "route_if_exists", &["ONE"]), 1);
+        assert_eq!(bench.run(&MODULE, "route_if_exists", &["TWO"]), -1);
+        assert_eq!(bench.host.done, ["route ONE"]);
     }
 
     #[test]

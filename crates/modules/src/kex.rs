@@ -15,6 +15,11 @@ pub static MODULE: Module = Module {
         ISDSTURISET,
         SETDSTURI,
         RESETDSTURI,
+        SETSFLAG,
+        RESETSFLAG,
+        ISSFLAGSET,
+        SETDEBUG,
+        RESETDEBUG,
         IS_MYSELF,
         IS_MYHOST,
         PRINTF,
@@ -126,6 +131,71 @@ const PRINTF: Function = Function {
     },
 };
 
+/// The flags of this run of the script.
+struct ScriptFlags(u32);
+
+const SCRIPT_FLAG: &[Param] = &[Param::required("flag", ParamKind::Flag)];
+
+const SETSFLAG: Function = Function {
+    name: "setsflag",
+    params: SCRIPT_FLAG,
+    routes: Routes::ANY,
+    doc: "Sets a flag of this run of the script, which does not follow the transaction.",
+    example: "setsflag(1);",
+    run: |call| with_script_flags(call, |flags, bit| flags | bit),
+};
+
+const RESETSFLAG: Function = Function {
+    name: "resetsflag",
+    params: SCRIPT_FLAG,
+    routes: Routes::ANY,
+    doc: "Clears a flag of this run of the script.",
+    example: "resetsflag(1);",
+    run: |call| with_script_flags(call, |flags, bit| flags & !bit),
+};
+
+const ISSFLAGSET: Function = Function {
+    name: "issflagset",
+    params: SCRIPT_FLAG,
+    routes: Routes::ANY,
+    doc: "True when the flag of this run of the script is set.",
+    example: "if (issflagset(1)) xlog(\"marked\\n\");",
+    run: |call| {
+        let flags = call.context.note::<ScriptFlags>().map_or(0, |flags| flags.0);
+        script_flag(call).is_some_and(|bit| flags & bit != 0).into()
+    },
+};
+
+const SETDEBUG: Function = Function {
+    name: "setdebug",
+    params: &[Param::required("level", ParamKind::Int)],
+    routes: Routes::ANY,
+    doc: "Changes nothing and is true: the log has one level for the whole server, and not one for a request.",
+    example: "setdebug(9);",
+    run: |_| Outcome::TRUE,
+};
+
+const RESETDEBUG: Function = Function {
+    name: "resetdebug",
+    params: &[],
+    routes: Routes::ANY,
+    doc: "Changes nothing and is true, as setdebug().",
+    example: "resetdebug();",
+    run: |_| Outcome::TRUE,
+};
+
+fn script_flag(call: &Call<'_>) -> Option<u32> {
+    let flag = call.int(0).and_then(|flag| u32::try_from(flag).ok())?;
+    1_u32.checked_shl(flag)
+}
+
+fn with_script_flags(call: &mut Call<'_>, act: fn(u32, u32) -> u32) -> Outcome {
+    let Some(bit) = script_flag(call) else { return Outcome::FALSE };
+    let flags = call.context.note::<ScriptFlags>().map_or(0, |flags| flags.0);
+    call.context.set_note(ScriptFlags(act(flags, bit)));
+    Outcome::TRUE
+}
+
 fn with_flags(call: &mut Call<'_>, act: impl FnOnce(&mut u32, u32)) -> Outcome {
     let flag = call.int(0).and_then(|flag| u32::try_from(flag).ok()).filter(|flag| *flag < module_api::FLAG_COUNT);
     let branch = usize::try_from(call.int(1).unwrap_or(0)).ok();
@@ -160,6 +230,16 @@ fn is_own(call: &Call<'_>, minds_port: bool) -> Outcome {
 mod tests {
     use super::*;
     use crate::testing::Bench;
+
+    #[test]
+    fn script_flags_are_kept_for_one_run() {
+        let mut bench = Bench::invite();
+        bench.run(&MODULE, "setsflag", &["3"]);
+        bench.run(&MODULE, "setsflag", &["4"]);
+        bench.run(&MODULE, "resetsflag", &["4"]);
+        assert_eq!((bench.run(&MODULE, "issflagset", &["3"]), bench.run(&MODULE, "issflagset", &["4"])), (1, -1));
+        assert_eq!(bench.context.flags, 0);
+    }
 
     #[test]
     fn branch_flags_belong_to_their_target() {

@@ -9,37 +9,55 @@ pub mod auth;
 pub mod auth_db;
 pub mod cfgutils;
 pub mod core;
+pub mod corex;
+pub mod counters;
+pub mod debugger;
+pub mod dialplan;
 pub mod doors;
+pub mod exec;
 pub mod htable;
 pub mod ipops;
 pub mod kex;
+pub mod limit;
+pub mod mangler;
 pub mod maxfwd;
+pub mod mtree;
 pub mod nathelper;
 pub mod passive;
+pub mod path;
+pub mod pcre;
+pub mod pdt;
+pub mod permissions;
 pub mod pike;
 pub mod pv;
 pub mod registrar;
 pub mod rr;
+pub mod rtimer;
 pub mod sanity;
 pub mod siputils;
 pub mod sl;
 pub mod textops;
+pub mod textopsx;
 pub mod tls;
 pub mod tm;
 pub mod tmx;
 pub mod usrloc;
 pub mod xlog;
 
+mod contact_code;
 mod database;
+mod glob;
 mod log_level;
 mod named_lock;
 mod named_variable;
 mod network;
+mod prefix_tree;
 mod rewrite;
 mod rows;
 mod setting;
 #[cfg(test)]
 mod testing;
+mod text_variable;
 
 use module_api::{Function, Module};
 
@@ -56,35 +74,49 @@ static CATALOG: &[&Module] = &[
     &auth_db::MODULE,
     &passive::CFG_RPC,
     &cfgutils::MODULE,
-    &passive::COREX,
     &doors::CTL,
+    &corex::MODULE,
+    &counters::COUNTERS,
     &passive::DB_MYSQL,
     &passive::DB_POSTGRES,
     &passive::DB_SQLITE,
     &passive::DB_TEXT,
     &passive::DBTEXT,
-    &passive::DEBUGGER,
     &doors::FIFO,
+    &debugger::MODULE,
+    &dialplan::MODULE,
+    &exec::MODULE,
     &htable::MODULE,
     &ipops::MODULE,
     &doors::JSONRPCS,
     &kex::MODULE,
+    &mangler::MODULE,
     &maxfwd::MODULE,
     &doors::MI_FIFO,
     &passive::MI_RPC,
     &passive::MYSQL,
+    &mtree::MODULE,
     &nathelper::MODULE,
+    &path::MODULE,
+    &pdt::MODULE,
+    &permissions::MODULE,
     &pike::MODULE,
+    &limit::PIPELIMIT,
     &passive::POSTGRES,
     &passive::PRINT,
     &pv::MODULE,
+    &limit::RATELIMIT,
+    &pcre::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
+    &rtimer::MODULE,
     &sanity::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
+    &counters::STATISTICS,
     &textops::MODULE,
     &tls::MODULE,
+    &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,

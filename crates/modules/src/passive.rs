@@ -20,29 +20,6 @@ macro_rules! passive {
 passive!(CFG_RPC, "cfg_rpc", "Has no effect: the commands `cfg.*` are always there.", []);
 passive!(MI_RPC, "mi_rpc", "Has no effect: the server is controlled through its own socket.", ["rpc_url"]);
 passive!(
-    DEBUGGER,
-    "debugger",
-    "Has no effect: the server has its own way of tracing a script.",
-    [
-        "cfgtrace",
-        "breakpoint",
-        "log_level",
-        "log_level_name",
-        "log_facility",
-        "log_prefix",
-        "mod_hash_size",
-        "mod_level_mode",
-        "mod_level",
-        "mod_facility_mode",
-        "cfgtest",
-        "log_assign",
-        "step_usleep",
-        "step_loops",
-        "reset_msgid"
-    ]
-);
-passive!(COREX, "corex", "Has no parameters or functions of its own: append_branch() is in the core.", []);
-passive!(
     DB_MYSQL,
     "db_mysql",
     "Has no effect: a db_url says which database is used.",

@@ -40,6 +40,11 @@ impl Source {
         Ok(Source { file, columns: columns.iter().map(|name| (*name).to_owned()).collect() })
     }
 
+    /// Whether the file is there.
+    pub(crate) fn exists(&self) -> bool {
+        self.file.exists()
+    }
+
     /// Every row. The first of the columns must be there.
     ///
     /// Reads a file, so it belongs to a start or to a thread for such work.

@@ -30,6 +30,7 @@ pub static MODULE: Module = Module {
         SEND_STATELESS,
         crate::also("sl_reply", SEND_STATELESS),
         SEND,
+        SEND_MODE,
         REPLY_ERROR,
         crate::also("send_reply_error", REPLY_ERROR),
         FILTER_ACK,
@@ -70,6 +71,19 @@ const SEND: Function = Function {
     doc: "Replies through the request's transaction where it has one, else without. \
           A 3xx carries the destination set as Contact headers.",
     example: "send_reply(\"486\", \"Busy Here\");",
+    run: |call| send(call, Way::AsItStands),
+};
+
+const SEND_MODE: Function = Function {
+    name: "send_reply_mode",
+    params: &[
+        Param::required("code", ParamKind::StatusCode),
+        Param::required("reason", ParamKind::Format),
+        Param::required("mode", ParamKind::Int),
+    ],
+    routes: Routes::REQUEST.or(Routes::FAILURE),
+    doc: "As send_reply(); the mode, about connections, has no effect: a reply uses the one that the request came by.",
+    example: "send_reply_mode(\"403\", \"Forbidden\", \"1\");",
     run: |call| send(call, Way::AsItStands),
 };
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use module_api::{
     Arg, Arrival, Call, Context, Dialect, Function, Host, Level, Matched, Module, NewTransaction, OnAnswer, Outcome,
-    OwnAnswer, OwnRequest, RelayError, RelayOptions, Reply, ReplyError, RouteKind, Socket, SocketId, Standing, State,
-    TransactionKey, Value,
+    OwnAnswer, OwnRequest, RelayError, RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, SocketId, Standing,
+    State, TransactionKey, Value,
 };
 use sip_message::{Limits, Message, Transport};
 
@@ -21,6 +21,8 @@ pub(crate) struct FakeHost {
     pub(crate) relay: Result<(), RelayError>,
     pub(crate) standing: Option<Standing>,
     pub(crate) unix_time: Duration,
+    /// The routes that the script has, by name.
+    pub(crate) routes: Vec<&'static str>,
     sockets: Vec<Socket>,
     start: Instant,
     random: u64,
@@ -44,6 +46,7 @@ impl Default for FakeHost {
             relay: Ok(()),
             standing: None,
             unix_time: Duration::from_secs(1_700_000_000),
+            routes: Vec::new(),
             sockets: vec![socket(Transport::Udp, 5060), socket(Transport::Tcp, 5060), socket(Transport::Tls, 5061)],
             start: Instant::now(),
             random: 0,
@@ -141,6 +144,20 @@ impl Host for FakeHost {
         let to = request.destination.as_deref().map(|to| format!(" via {}", text(to))).unwrap_or_default();
         self.done.push(format!("request {} {}{to}", text(&request.method), text(&request.uri)));
         on_answer(self, OwnAnswer::unsent(200));
+    }
+
+    fn find_route(&self, _: Option<&Context>, _: RouteKind, name: &str) -> Option<RouteId> {
+        let at = self.routes.iter().position(|route| *route == name)?;
+        u16::try_from(at).ok().map(RouteId)
+    }
+
+    fn run_route(&mut self, route: RouteId, _: &mut Context) -> bool {
+        self.done.push(format!("route {}", self.routes[usize::from(route.0)]));
+        true
+    }
+
+    fn start_route(&mut self, route: RouteId, _: Context) {
+        self.done.push(format!("route {}", self.routes[usize::from(route.0)]));
     }
 
     fn log(&mut self, level: Level, text: &[u8]) {
@@ -409,6 +426,46 @@ pub(crate) fn try_start(module: &Module, settings: &[(&str, &str)]) -> Result<Ar
     let settings: Vec<module_api::Setting> =
         settings.iter().map(|(name, value)| module_api::Setting { name: (*name).into(), value: text(value) }).collect();
     make(module, &settings, Dialect::Kamailio, &|_| None)
+}
+
+/// A directory of files for one test, removed with it.
+pub(crate) struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    /// Files with their texts.
+    pub(crate) fn new(files: &[(&str, &str)]) -> Scratch {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("ser-modules-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("the temporary directory can be written");
+        let scratch = Scratch(directory);
+        for (name, text) in files {
+            scratch.write(name, text);
+        }
+        scratch
+    }
+
+    /// Writes a file anew.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join(name), text).expect("the temporary directory can be written");
+    }
+
+    /// Where a file lies.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+
+    /// The directory as a `db_url`.
+    pub(crate) fn url(&self) -> String {
+        format!("text://{}", self.0.display())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left in a temporary directory harms nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The state of module registrar over a table in memory.

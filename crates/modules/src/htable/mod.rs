@@ -2,6 +2,7 @@
 
 mod commands;
 mod condition;
+mod event;
 mod function;
 mod iterate;
 mod settings;
@@ -30,6 +31,7 @@ pub static MODULE: Module = Module {
         variable::COUNT_BY_VALUE,
         variable::ITERATOR_KEY,
         variable::ITERATOR_VALUE,
+        event::RECORD,
     ],
     events: &[
         Event { name: "htable:mod-init", doc: "Once, when the tables are there. There is no message." },

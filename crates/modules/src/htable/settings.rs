@@ -1,12 +1,12 @@
 //! Which tables there are.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use module_api::{Parameter, Setup, SetupError, State, Value};
 
-use super::Tables;
 use super::table::{Rules, Table};
+use super::{Tables, event};
 use crate::named_lock::Locks;
 use crate::rows::Source;
 use crate::setting::{ignored, list, number, pairs, text};
@@ -60,19 +60,8 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     }
     let pause = Duration::from_secs(u64::try_from(setup.int("timer_interval")).unwrap_or(0).max(1));
     let tables = Arc::new(Tables { tables, locks: Arc::new(Locks::default()) });
-    (setup.spawn)(Box::pin(sweep(Arc::downgrade(&tables), pause)));
+    event::watch(&**setup.server, &tables, pause);
     Ok(tables)
-}
-
-/// Removes what has run out, until the tables are gone.
-async fn sweep(tables: Weak<Tables>, pause: Duration) {
-    loop {
-        tokio::time::sleep(pause).await;
-        let Some(tables) = tables.upgrade() else { return };
-        for table in &tables.tables {
-            table.sweep(Instant::now());
-        }
-    }
 }
 
 /// Name, rules and the database table of `NAME=>size=8;...`.

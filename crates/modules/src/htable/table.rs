@@ -53,7 +53,7 @@ pub(super) struct Rules {
 pub(super) struct Full;
 
 /// Enough that workers seldom meet, and few enough that an empty table costs little.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 impl Table {
     pub(super) fn new(name: String, rules: Rules) -> Table {
@@ -168,17 +168,13 @@ impl Table {
         (0..SHARDS).filter_map(move |number| self.copy_of_shard(number, now)).flatten()
     }
 
-    /// Removes what has run out; returns how many entries that were.
-    pub(super) fn sweep(&self, now: Instant) -> usize {
-        let mut removed = 0;
-        for shard in &self.shards {
-            let mut shard = guard(shard);
-            let before = shard.len();
-            shard.retain(|_, entry| entry.is_alive(now));
-            removed += before - shard.len();
-        }
-        self.count.fetch_sub(removed, Ordering::Relaxed);
-        removed
+    /// Removes from shard `number` what has run out, at most `most` entries, and returns them.
+    pub(super) fn sweep(&self, number: usize, now: Instant, most: usize) -> Vec<(Bytes, Value)> {
+        let mut shard = guard(&self.shards[number % SHARDS]);
+        let gone = shard.extract_if(|_, entry| !entry.is_alive(now)).take(most);
+        let gone: Vec<_> = gone.map(|(key, entry)| (key, entry.value)).collect();
+        self.count.fetch_sub(gone.len(), Ordering::Relaxed);
+        gone
     }
 
     /// How many entries are stored, those included that have run out and were not swept yet.
@@ -234,7 +230,9 @@ mod tests {
         table.set(b"k", Value::Int(2), start + seconds(9)).unwrap();
         assert_eq!(table.remaining(b"k", start + seconds(9)), Some(seconds(10)));
         assert_eq!(table.value(b"k", start + seconds(19)), Value::Null);
-        assert_eq!((table.count(), table.sweep(start + seconds(19)), table.count()), (1, 1, 0));
+        assert_eq!(table.count(), 1);
+        let swept: Vec<_> = (0..SHARDS).flat_map(|number| table.sweep(number, start + seconds(19), 9)).collect();
+        assert_eq!((swept, table.count()), (vec![(Bytes::from_static(b"k"), Value::Int(2))], 0));
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod address;
 mod alias;
 mod contact;
 mod question;
+mod received;
 mod register;
+mod session;
 
 use std::sync::Arc;
 
@@ -42,6 +44,18 @@ pub static MODULE: Module = Module {
             doc: "Which IPv4 addresses count as private: 0 those of RFC 1918; 1 also those between a provider and its \
                   customers (RFC 6598) and link-local ones (RFC 3927).",
         },
+        Parameter {
+            name: "append_sdp_oldmediaip",
+            kind: SettingKind::Int,
+            default: "1",
+            doc: "1: fix_nated_sdp() keeps each address that it writes over as a=oldmediaip.",
+        },
+        Parameter {
+            name: "nortpproxy_str",
+            kind: SettingKind::Str,
+            default: "a=nortpproxy:yes",
+            doc: "The line that fix_nated_sdp() adds with flag 4.",
+        },
         ignored("natping_interval", NO_PING),
         ignored("ping_nated_only", NO_PING),
         ignored("natping_processes", NO_PING),
@@ -62,7 +76,10 @@ pub static MODULE: Module = Module {
         alias::SET,
         alias::HANDLE,
         contact::FIX,
+        received::ADD,
+        received::ALIAS_TO_VARIABLE,
         register::FIX,
+        session::FIX,
         question::TEST,
         question::IS_RFC1918,
     ],
@@ -82,6 +99,9 @@ struct Nat {
     /// The attribute in which save() finds the source address.
     received: Option<Bytes>,
     alias_name: String,
+    /// The line that says that a relay has been here.
+    no_proxy_line: String,
+    keeps_old_address: bool,
     /// Whether private means more than RFC 1918.
     is_wide: bool,
 }
@@ -97,6 +117,8 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     Ok(Arc::new(Nat {
         received: received.map_err(|cause| SetupError::Setting { name: "received_avp", cause })?,
         alias_name,
+        no_proxy_line: setup.text("nortpproxy_str").trim_end().to_owned(),
+        keeps_old_address: setup.int("append_sdp_oldmediaip") != 0,
         is_wide: setup.int("nat_addr_mode") != 0,
     }))
 }

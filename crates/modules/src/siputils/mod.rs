@@ -1,5 +1,7 @@
 //! Questions about requests and URIs.
 
+mod contact;
+mod convert;
 mod message;
 mod number;
 mod options;
@@ -20,7 +22,7 @@ pub static MODULE: Module = Module {
         ignored("rpid_prefix", "Has no effect: Remote-Party-ID is not written."),
         ignored("rpid_suffix", "Has no effect: Remote-Party-ID is not written."),
         ignored("e164_max_len", "Has no effect: a number has up to 15 digits (E.164)."),
-        ignored("contact_flds_separator", "Has no effect: contacts are not encoded."),
+        text("contact_flds_separator", "*", "The character between the parts of an encoded Contact."),
     ],
     functions: &[
         message::HAS_TOTAG,
@@ -46,6 +48,18 @@ pub static MODULE: Module = Module {
         number::IS_NUMERIC,
         number::IS_ALPHANUM,
         number::IS_ALPHANUMEX,
+        contact::ENCODE,
+        contact::DECODE,
+        contact::DECODE_HEADER,
+        convert::TEL2SIP,
+        crate::also("tel2sip2", convert::TEL2SIP),
+        convert::SET_URI_USER,
+        convert::SET_URI_HOST,
+        convert::CMP_HDR_NAME,
+        convert::IS_GRUU,
+        convert::IS_HTTP,
+        convert::PARSE_HEADERS,
+        convert::DATE_CHECK,
     ],
     make: options::make,
     ..Module::EMPTY

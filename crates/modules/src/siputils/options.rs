@@ -5,8 +5,14 @@ use std::sync::Arc;
 use module_api::{Call, Function, Outcome, Reply, Routes, Setup, SetupError, State};
 use sip_message::{Method, Uri};
 
-/// Header lines of the answer.
-pub(super) struct Capabilities(String);
+use crate::contact_code::Separator;
+
+/// Header lines of the answer to OPTIONS, and how Contacts are encoded.
+pub(super) struct Settings {
+    capabilities: String,
+    /// Between the parts of an encoded Contact.
+    pub(super) separator: Separator,
+}
 
 pub(super) const REPLY: Function = Function {
     name: "options_reply",
@@ -35,7 +41,9 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
             lines.push_str(&format!("{header}: {value}\r\n"));
         }
     }
-    Ok(Arc::new(Capabilities(lines)))
+    let separator = Separator::parse(&setup.text("contact_flds_separator"));
+    let separator = separator.map_err(|cause| SetupError::Setting { name: "contact_flds_separator", cause })?;
+    Ok(Arc::new(Settings { capabilities: lines, separator }))
 }
 
 fn reply(call: &mut Call<'_>) -> Outcome {
@@ -43,7 +51,7 @@ fn reply(call: &mut Call<'_>) -> Outcome {
     if call.context.message.method() != Method::Options || !is_asked {
         return Outcome::FALSE;
     }
-    let Capabilities(headers) = call.state();
+    let headers = &call.state::<Settings>().capabilities;
     let reply = Reply { code: 200, reason: b"OK", headers: headers.as_bytes() };
     let result = match call.context.transaction {
         Some(_) => call.host.reply(call.context, &reply),

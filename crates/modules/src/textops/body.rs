@@ -52,7 +52,7 @@ pub(super) const SET_REPLY_BODY: Function = Function {
     },
 };
 
-pub(super) const REMOVE_BODY: Function = Function {
+pub(crate) const REMOVE_BODY: Function = Function {
     name: "remove_body",
     params: &[],
     routes: Routes::ANY,

@@ -3,11 +3,14 @@
 mod body;
 mod header;
 mod method;
+mod plain;
 mod search;
 mod strings;
 mod substitute;
 
 use module_api::Module;
+
+pub(crate) use body::REMOVE_BODY;
 
 /// Text work on messages.
 ///
@@ -38,6 +41,23 @@ pub static MODULE: Module = Module {
         search::REPLACE_BODY,
         search::REPLACE_BODY_ALL,
         search::REPLACE_HDRS,
+        plain::REPLACE_STR,
+        plain::REPLACE_HDRS_STR,
+        plain::REPLACE_BODY_STR,
+        plain::REGEX_SUBSTRING,
+        plain::SEARCH_APPEND_BODY,
+        plain::REMOVE_HF_EXP,
+        crate::also("remove_hf_exp_pv", plain::REMOVE_HF_EXP),
+        crate::also("remove_hf_pv", header::REMOVE_HF),
+        crate::also("remove_hf_re_pv", header::REMOVE_HF_RE),
+        crate::also("is_present_hf_pv", header::IS_PRESENT_HF),
+        crate::also("is_present_hf_re_pv", header::IS_PRESENT_HF_RE),
+        crate::also("replace_body_atonce", search::REPLACE_BODY),
+        plain::VIA_PARAM_RM,
+        plain::IS_AUDIO_ON_HOLD,
+        strings::STR_ANY_IN,
+        strings::STR_ALL_IN,
+        substitute::SUBST_V,
         substitute::SUBST,
         substitute::SUBST_BODY,
         substitute::SUBST_URI,
@@ -64,7 +84,7 @@ pub static MODULE: Module = Module {
 ///
 /// SER took any text; a script that forgot the line end had its header run into the next one, which
 /// is never what was meant, so it is completed.
-fn header_lines(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn header_lines(text: &[u8]) -> Option<Vec<u8>> {
     let mut lines = Vec::with_capacity(text.len() + 2);
     for line in text.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -81,6 +81,30 @@ pub(super) const STR_IFIND: Function = Function {
     run: |call| contains(&call.text(0).to_ascii_lowercase(), &call.text(1).to_ascii_lowercase()).into(),
 };
 
+pub(super) const STR_ANY_IN: Function = Function {
+    name: "str_any_in",
+    params: TWO,
+    routes: Routes::ANY,
+    doc: "True when a character of the first string stands in the second.",
+    example: "if (str_any_in(\"$rU\", \"*#\")) xlog(\"a code\\n\");",
+    run: |call| {
+        let set = call.text(1);
+        call.text(0).iter().any(|byte| set.contains(byte)).into()
+    },
+};
+
+pub(super) const STR_ALL_IN: Function = Function {
+    name: "str_all_in",
+    params: TWO,
+    routes: Routes::ANY,
+    doc: "True when every character of the first string stands in the second.",
+    example: "if (str_all_in(\"$rU\", \"+0123456789\")) xlog(\"a number\\n\");",
+    run: |call| {
+        let (text, set) = (call.text(0), call.text(1));
+        (!text.is_empty() && text.iter().all(|byte| set.contains(byte))).into()
+    },
+};
+
 pub(super) const SEARCH_STR: Function = Function {
     name: "search_str",
     params: &[Param::required("text", ParamKind::Format), Param::required("pattern", ParamKind::Regex)],
@@ -107,6 +131,13 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 mod tests {
     use super::super::MODULE;
     use crate::testing::Bench;
+
+    #[test]
+    fn characters_are_looked_for_in_a_set() {
+        let ask = |function: &str, text: &str, set: &str| Bench::invite().run(&MODULE, function, &[text, set]);
+        assert_eq!((ask("str_any_in", "abc", "xbz"), ask("str_any_in", "abc", "xyz")), (1, -1));
+        assert_eq!((ask("str_all_in", "abc", "xcbaz"), ask("str_all_in", "abc", "ab")), (1, -1));
+    }
 
     #[test]
     fn strings_are_compared() {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use sip_message::{Span, Uri};
 
@@ -105,6 +105,27 @@ pub(super) const SUBST_HF: Function = Function {
         let count = changes.len();
         apply(call, changes);
         (count > 0).into()
+    },
+};
+
+pub(super) const SUBST_V: Function = Function {
+    name: "subst_v",
+    params: &[
+        Param::required("text", ParamKind::Format),
+        Param::required("expression", ParamKind::Str),
+        Param::required("variable", ParamKind::Output),
+    ],
+    routes: Routes::ANY,
+    doc: "As subst(), on a text; the result goes into a variable. False without a match.",
+    example: "subst_v(\"$rU\", '/^00/+/', \"$var(number)\");",
+    run: |call| {
+        let Some(expression) = expression(&call.text(1)) else { return bad() };
+        let uri = call.context.target.uri.clone();
+        let Some(new) = expression.on(&call.text(0), &uri) else { return Outcome::FALSE };
+        match call.write_output(2, Value::Str(new)) {
+            Ok(()) => Outcome::TRUE,
+            Err(fault) => Outcome::Fail(fault),
+        }
     },
 };
 

@@ -1,0 +1,65 @@
+//! What Kamailio keeps beside its core: further flags, sockets and addresses, files.
+
+mod file;
+mod socket;
+mod xflag;
+
+use module_api::{Function, Module, Outcome, RouteKind, Routes};
+
+use crate::setting::ignored;
+
+/// Further flags, sockets and addresses, files.
+pub static MODULE: Module = Module {
+    name: "corex",
+    doc: "Further flags, sockets and addresses of a message, and files. append_branch() is in the core.",
+    parameters: &[
+        ignored("alias_subdomains", "Has no effect: name each domain with alias=, or keep them in module domain."),
+        ignored("dns_cache", "Has no effect."),
+        ignored("dns_file", "Has no effect."),
+        ignored("nio_intercept", "Has no effect."),
+        ignored("nio_min_msg_len", "Has no effect."),
+        ignored("nio_msg_avp", "Has no effect."),
+        ignored("evcb_reply_out", "Has no effect: scripts are written in the routing language."),
+    ],
+    functions: &[
+        xflag::SET,
+        xflag::RESET,
+        xflag::IS_SET,
+        socket::SET_SEND,
+        socket::SET_SEND_NAME,
+        socket::SET_RECEIVE,
+        socket::SET_RECEIVE_NAME,
+        socket::SET_SOURCE,
+        socket::IS_NAME,
+        file::READ,
+        file::WRITE,
+        IS_FAKED,
+    ],
+    variables: &[socket::LISTENING],
+    ..Module::EMPTY
+};
+
+const IS_FAKED: Function = Function {
+    name: "is_faked_msg",
+    params: &[],
+    routes: Routes::ANY,
+    doc: "True where the message is a copy that the server keeps, and not one that has just arrived: in failure routes and \
+          event routes.",
+    example: "if (is_faked_msg()) xlog(\"not from the network\\n\");",
+    run: |call| Outcome::from(matches!(call.context.kind, RouteKind::Failure | RouteKind::Event)),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::MODULE;
+    use crate::testing::Bench;
+    use module_api::RouteKind;
+
+    #[test]
+    fn a_failure_routes_message_is_a_copy() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.run(&MODULE, "is_faked_msg", &[]), -1);
+        bench.context.kind = RouteKind::Failure;
+        assert_eq!(bench.run(&MODULE, "is_faked_msg", &[]), 1);
+    }
+}
