@@ -94,6 +94,8 @@ static CATALOG: &[&Module] = &[
     &maxfwd::MODULE,
     &doors::MI_FIFO,
     &passive::MI_RPC,
+    &passive::MI_DATAGRAM,
+    &passive::MI_XMLRPC,
     &passive::MYSQL,
     &mtree::MODULE,
     &nathelper::MODULE,

@@ -17,6 +17,26 @@ macro_rules! passive {
     };
 }
 
+passive!(
+    MI_DATAGRAM,
+    "mi_datagram",
+    "Has no effect: the server is controlled through its own socket.",
+    [
+        "socket_name",
+        "children_count",
+        "unix_socket_mode",
+        "unix_socket_group",
+        "unix_socket_user",
+        "socket_timeout",
+        "reply_indent"
+    ]
+);
+passive!(
+    MI_XMLRPC,
+    "mi_xmlrpc",
+    "Has no effect: the server is controlled through its own socket.",
+    ["port", "log_file", "reply_option", "buffer_size", "escape_cr"]
+);
 passive!(CFG_RPC, "cfg_rpc", "Has no effect: the commands `cfg.*` are always there.", []);
 passive!(MI_RPC, "mi_rpc", "Has no effect: the server is controlled through its own socket.", ["rpc_url"]);
 passive!(
