@@ -160,6 +160,7 @@ impl Core {
                 copy.edits = context.edits.clone();
                 copy.target = target;
                 copy.record_route.clone_from(&context.record_route);
+                copy.own_via.clone_from(&context.own_via);
                 copy.is_rport_forced = context.is_rport_forced;
                 let id = self.waiting.enter(Waiting::Stateless { context: Box::new(copy), round });
                 let answer = self.shared.names.ask(questions);

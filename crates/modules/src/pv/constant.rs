@@ -57,7 +57,7 @@ pub(super) const STATISTIC: Variable = Variable {
     key: KeyRule::Required,
     routes: Routes::ANY,
     doc: "A number that the server counts, by its name or as group:name; undefined when nothing counts that.",
-    example: "xlog(\"$stat(transactions)\\n\");",
+    example: "xlog(\"$stat(rcv_requests)\\n\");",
     read: |call, selector| {
         let name = String::from_utf8_lossy(selector.key()).into_owned();
         let reading = call.state::<Shared>().statistics.find(&name);
