@@ -304,6 +304,26 @@ fn serctl_shows_the_running_server_and_says_what_to_do_without_one() {
     assert!(!server.directory().join("ser_fifo").exists(), "the FIFO is left behind");
 }
 
+#[test]
+fn serctl_starts_stops_and_restarts_a_server() {
+    let scratch = crate::harness::Scratch::new();
+    let serctl = |words: &[&str]| {
+        let mut command = Command::new(program_file("serctl"));
+        let output = command.arg("--data-dir").arg(scratch.path()).args(words).output().expect("serctl can be started");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), said + &String::from_utf8_lossy(&output.stderr))
+    };
+    assert_eq!(serctl(&["start", "-l", "udp:127.0.0.1:0"]), (true, "the server runs\n".to_owned()));
+    let (is_started, why) = serctl(&["start"]);
+    assert!(!is_started && why.contains("`serctl restart` starts it anew"), "{why}");
+    let pid = || serctl(&["--json", "core.info"]).1.lines().find(|line| line.contains("\"pid\"")).map(str::to_owned);
+    let before = pid();
+    assert_eq!(serctl(&["restart"]), (true, "the server has stopped\nthe server runs\n".to_owned()));
+    let after = pid();
+    assert!(before.is_some() && after.is_some() && before != after, "{before:?} {after:?}");
+    assert_eq!(serctl(&["stop"]), (true, "the server has stopped\n".to_owned()));
+}
+
 /// `systemd-analyze verify` demands that what the unit starts is there.
 #[test]
 fn systemd_finds_nothing_wrong_with_the_unit() {

@@ -65,7 +65,11 @@ async fn execute(arguments: &Arguments) -> Result<()> {
             live::call(&client, &[std::slice::from_ref(command), arguments].concat(), json)
         }
         Verb::Other(words) => live::call(&client, words, json),
-        Verb::Start { options } => live::start(&client, options),
+        Verb::Start { options } => {
+            // The server that is started must be the one that is asked afterwards.
+            let here = arguments.data_dir.iter().flat_map(|dir| ["--data-dir".to_owned(), dir.display().to_string()]);
+            live::start(&client, &here.chain(options.iter().cloned()).collect::<Vec<_>>())
+        }
         Verb::Stop => live::stop(&client),
         Verb::Restart => live::restart(&client),
         Verb::Completion { shell } => {
