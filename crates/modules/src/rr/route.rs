@@ -16,6 +16,42 @@ pub(super) const LOOSE_ROUTE: Function = Function {
     run: loose_route,
 };
 
+pub(super) const LOOSE_ROUTE_MODE: Function = Function {
+    name: "loose_route_mode",
+    params: &[Param::required("mode", ParamKind::Int)],
+    routes: Routes::REQUEST,
+    doc: "As loose_route(); the mode has no effect.",
+    example: "if (loose_route_mode(\"0\")) { t_relay(); exit; }",
+    run: loose_route,
+};
+
+pub(super) const LOOSE_ROUTE_PRELOADED: Function = Function {
+    name: "loose_route_preloaded",
+    params: &[],
+    routes: Routes::REQUEST,
+    doc: "As loose_route(), for requests that begin a dialog and bring a route; false for all others, which stay as they \
+          are.",
+    example: "if (loose_route_preloaded()) { t_relay(); exit; }",
+    run: |call| match call.context.message.to_tag() {
+        Some(_) => Outcome::FALSE,
+        None => loose_route(call),
+    },
+};
+
+pub(super) const HAS_NEXT_ROUTE: Function = Function {
+    name: "rr_next_hop_route",
+    params: &[],
+    routes: Routes::REQUEST,
+    doc: "True when a Route header names another than this server.",
+    example: "if (rr_next_hop_route()) xlog(\"goes on along its route\\n\");",
+    run: |call| {
+        let host = &*call.host;
+        let is_own = |uri: &Uri<'_>| host.is_myself(uri.host_text, uri.port, uri.transport());
+        let mut routes = call.context.message.routes().filter_map(Result::ok);
+        routes.any(|route| route.parsed_uri().is_ok_and(|uri| !is_own(&uri))).into()
+    },
+};
+
 pub(super) const CHECK_PARAM: Function = Function {
     name: "check_route_param",
     params: &[Param::required("pattern", ParamKind::Regex)],
@@ -139,6 +175,20 @@ mod tests {
         let hop = bench.context.target.destination.as_deref().map(|uri| std::str::from_utf8(uri).unwrap());
         assert_eq!(hop, destination, "{routes}");
         assert!(!bench.written().contains("<sip:192.0.2.1;lr"), "{}", bench.written());
+    }
+
+    #[test]
+    fn a_preloaded_route_is_followed_only_by_what_begins_a_dialog() {
+        let routes = "<sip:192.0.2.1;lr>, <sip:next.example;lr>";
+        assert_eq!(routed(routes, false).run(&MODULE, "rr_next_hop_route", &[]), 1);
+        assert_eq!(routed("<sip:192.0.2.1;lr>", false).run(&MODULE, "rr_next_hop_route", &[]), -1);
+        let mut bench = routed(routes, false);
+        assert_eq!(bench.run(&MODULE, "loose_route_preloaded", &[]), 1);
+        assert_eq!(bench.context.target.destination.as_deref(), Some(&b"sip:next.example;lr"[..]));
+        let mut bench = routed(routes, true);
+        assert_eq!(bench.run(&MODULE, "loose_route_preloaded", &[]), -1);
+        assert!(bench.context.edits.is_empty());
+        assert_eq!(bench.run(&MODULE, "loose_route_mode", &["1"]), 1);
     }
 
     #[test]

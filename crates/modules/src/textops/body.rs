@@ -66,6 +66,53 @@ pub(crate) const REMOVE_BODY: Function = Function {
     },
 };
 
+pub(super) const SET_BODY_HEX: Function = Function {
+    name: "set_body_hex",
+    params: BODY,
+    routes: Routes::ANY,
+    doc: "As set_body(), with the body in hexadecimal digits; blanks between them do not count.",
+    example: "set_body_hex(\"68 69\", \"text/plain\");",
+    run: |call| {
+        let (body, kind) = (from_hex(&call.text(0)), call.text(1));
+        match body.filter(|_| is_type(&kind)) {
+            Some(body) => {
+                call.context.edits.set_body(Some(kind), body);
+                Outcome::TRUE
+            }
+            None => Outcome::fail("set_body_hex: not hexadecimal digits and a content type"),
+        }
+    },
+};
+
+pub(super) const SET_REPLY_BODY_HEX: Function = Function {
+    name: "set_reply_body_hex",
+    params: BODY,
+    routes: Routes::REQUESTS,
+    doc: "As set_reply_body(), with the body in hexadecimal digits; blanks between them do not count.",
+    example: "set_reply_body_hex(\"68 69\", \"text/plain\");",
+    run: |call| {
+        let (body, kind) = (from_hex(&call.text(0)), call.text(1));
+        match body.filter(|_| is_type(&kind)) {
+            Some(body) => {
+                call.context.reply_body = Some((kind, body));
+                Outcome::TRUE
+            }
+            None => Outcome::fail("set_reply_body_hex: not hexadecimal digits and a content type"),
+        }
+    },
+};
+
+/// The octets that pairs of hexadecimal digits spell.
+fn from_hex(text: &[u8]) -> Option<Bytes> {
+    let digits: Option<Vec<u8>> = text
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|byte| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
 fn is_type(text: &[u8]) -> bool {
     text.contains(&b'/') && !text.iter().any(|byte| matches!(byte, 0..=0x1f | 0x7f))
 }
@@ -87,6 +134,17 @@ mod tests {
         bench.run(&MODULE, "remove_body", &[]);
         let written = bench.written();
         assert!(written.ends_with("Content-Length: 0\r\n\r\n") && !written.contains("text/plain"), "{written}");
+    }
+
+    #[test]
+    fn a_body_may_be_spelt_in_hexadecimal_digits() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.run(&MODULE, "set_body_hex", &["68 69 ff", "application/octet-stream"]), 1);
+        assert!(bench.written().contains("Content-Length: 3\r\n"), "{}", bench.written());
+        assert_eq!(bench.run(&MODULE, "set_reply_body_hex", &["6869", "text/plain"]), 1);
+        assert_eq!(bench.context.reply_body.as_ref().map(|(_, body)| &body[..]), Some(&b"hi"[..]));
+        assert_eq!(bench.run(&MODULE, "set_body_hex", &["6", "text/plain"]), -1);
+        assert_eq!(bench.run(&MODULE, "set_body_hex", &["zz", "text/plain"]), -1);
     }
 
     #[test]

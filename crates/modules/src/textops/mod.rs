@@ -66,6 +66,8 @@ pub static MODULE: Module = Module {
         body::HAS_BODY,
         body::SET_BODY,
         body::SET_REPLY_BODY,
+        body::SET_BODY_HEX,
+        body::SET_REPLY_BODY_HEX,
         body::REMOVE_BODY,
         strings::STARTS_WITH,
         strings::ENDS_WITH,
