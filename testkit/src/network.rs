@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ::script::BoundProgram;
 use bytes::Bytes;
-use engine::{Alias, Core, Identity, Key, Log, Outgoing, Settings, Shared, Statistics};
+use engine::{Alias, Core, Identity, Key, Log, Names, Outgoing, Settings, Shared, Statistics, Tracing};
 use module_api::{Arrival, Job, Level, Server, Socket, SocketId};
 use sip_message::{Message, Transport};
+use tokio::runtime::Handle;
 
 use crate::names::StaticNames;
 use crate::script::compile_for;
@@ -34,6 +36,12 @@ pub struct Weather {
 pub struct Arrived {
     /// When, since the beginning.
     pub at: Duration,
+    /// Its number among all messages that were on the way.
+    pub number: u64,
+    /// The socket of the server that it came from.
+    pub from: SocketAddr,
+    /// What it came over.
+    pub transport: Transport,
     /// The bytes.
     pub bytes: Bytes,
 }
@@ -56,14 +64,37 @@ pub struct Network {
     shared: Arc<Shared>,
     work: Arc<Workshop>,
     letters: Arc<Letterbox>,
-    log: Arc<Print>,
+    printed: Arc<Print>,
     begin: Instant,
     now: Duration,
     weather: Weather,
     dice: u64,
     sequence: u64,
+    begin_unix: Duration,
     flights: BinaryHeap<Reverse<Flight>>,
     inboxes: BTreeMap<SocketAddr, Vec<Arrived>>,
+}
+
+/// What a server is made of, where a test brings more than a script.
+pub struct Parts {
+    /// The script, with its modules.
+    pub program: Arc<BoundProgram>,
+    /// Settings of the engine.
+    pub settings: Settings,
+    /// Sockets and names.
+    pub identity: Identity,
+    /// What is known of names.
+    pub names: Arc<dyn Names>,
+    /// Takes log lines.
+    pub log: Arc<dyn Log>,
+    /// What happens to datagrams.
+    pub weather: Weather,
+    /// The wall clock at the beginning.
+    pub begin_unix: Duration,
+    /// Where what takes time runs: databases. None: everything is there at once, or never.
+    pub runtime: Option<Handle>,
+    /// Where modules post jobs for the worker.
+    pub letters: Arc<Letterbox>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +103,8 @@ struct Flight {
     sequence: u64,
     from: SocketAddr,
     to: SocketAddr,
+    /// Streams are not simulated: what goes over one arrives whole, as a datagram does.
+    transport: &'static str,
     bytes: Bytes,
 }
 
@@ -98,40 +131,68 @@ impl Network {
         let server: Arc<dyn Server> = Arc::clone(&letters) as _;
         let (program, _) =
             compile_for(script, &server).unwrap_or_else(|failure| panic!("the test's script:\n{}", failure.0));
-        let work = Arc::new(Workshop::default());
-        let log = Arc::new(Print::default());
-        let identity = identity();
-        let shared = Arc::new(Shared {
-            resolve: identity.resolve_settings(),
+        let printed = Arc::new(Print::default());
+        let mut network = Network::assemble(Parts {
+            program,
             settings,
-            identity,
-            statistics: Statistics::default(),
-            program: arc_swap::ArcSwap::new(program),
+            identity: identity(),
             names: Arc::new(names),
+            log: Arc::clone(&printed) as _,
+            weather,
+            begin_unix: BEGIN_UNIX,
+            runtime: None,
+            letters,
+        });
+        network.printed = printed;
+        network
+    }
+
+    /// A server of these parts.
+    pub fn assemble(parts: Parts) -> Network {
+        let work = Arc::new(Workshop::new(parts.runtime));
+        let shared = Arc::new(Shared {
+            resolve: parts.identity.resolve_settings(),
+            settings: parts.settings,
+            identity: parts.identity,
+            statistics: Statistics::default(),
+            program: arc_swap::ArcSwap::new(parts.program),
+            names: parts.names,
             spawn: Arc::clone(&work) as _,
-            log: Arc::clone(&log) as _,
-            key: Key(weather.seed, 1),
+            log: parts.log,
+            tracing: Tracing::default(),
+            key: Key(parts.weather.seed, 1),
             workers: AtomicUsize::new(1),
             busy_workers: AtomicUsize::new(1),
             is_draining: AtomicBool::new(false),
         });
         let begin = Instant::now();
         // As the server does when its workers run.
-        let _ = server.post(b"", Box::new(engine::tell_of_start));
+        let _ = parts.letters.post(b"", Box::new(engine::tell_of_start));
         Network {
             core: Core::new(0, Arc::clone(&shared), begin),
-            letters,
-            log,
+            letters: parts.letters,
+            printed: Arc::default(),
             shared,
             work,
             begin,
             now: Duration::ZERO,
-            weather,
-            dice: weather.seed ^ 0x9e37_79b9_7f4a_7c15,
+            weather: parts.weather,
+            dice: parts.weather.seed ^ 0x9e37_79b9_7f4a_7c15,
             sequence: 0,
+            begin_unix: parts.begin_unix,
             flights: BinaryHeap::new(),
             inboxes: BTreeMap::new(),
         }
+    }
+
+    /// What the server's workers share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// How much time has passed.
+    pub fn now(&self) -> Duration {
+        self.now
     }
 
     /// The server's counters.
@@ -150,12 +211,27 @@ impl Network {
         let server = if from.is_ipv4() { SERVER } else { "[2001:db8::1]:5060" };
         let to = server.parse().expect("a literal address");
         let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
-        self.fly(from, to, Bytes::from(text));
+        self.fly(from, to, Transport::Udp, Bytes::from(text));
+    }
+
+    /// Sends `bytes` from a peer to socket `to` of the server, as they are.
+    pub fn send_to(&mut self, from: SocketAddr, to: SocketId, bytes: Bytes) {
+        let Some(socket) = self.shared.identity.sockets.get(usize::from(to.0)) else { return };
+        let (address, transport) = (socket.address, socket.transport);
+        self.fly(from, address, transport, bytes);
+    }
+
+    /// Takes what has arrived at all peers so far, in the order in which it left the server.
+    pub fn take_arrived(&mut self) -> Vec<(SocketAddr, Arrived)> {
+        let inboxes = std::mem::take(&mut self.inboxes).into_iter();
+        let mut all: Vec<_> = inboxes.flat_map(|(at, inbox)| inbox.into_iter().map(move |one| (at, one))).collect();
+        all.sort_by_key(|(_, arrived)| arrived.number);
+        all
     }
 
     /// Takes the lines that were logged so far.
     pub fn logged(&mut self) -> Vec<String> {
-        std::mem::take(&mut *self.log.0.lock().expect("nobody panics while logging"))
+        std::mem::take(&mut *self.printed.0.lock().expect("nobody panics while logging"))
     }
 
     /// The server as timers and futures of modules see it.
@@ -165,7 +241,7 @@ impl Network {
 
     /// Has the worker do something, as a timer or a future of a module would.
     pub fn post(&mut self, job: Job) {
-        self.core.begin_turn(self.begin + self.now, BEGIN_UNIX + self.now);
+        self.core.begin_turn(self.begin + self.now, self.begin_unix + self.now);
         self.core.do_job(job);
         self.collect();
     }
@@ -230,7 +306,7 @@ impl Network {
 
     fn step(&mut self, moment: Duration) {
         self.now = moment;
-        self.core.begin_turn(self.begin + moment, BEGIN_UNIX + moment);
+        self.core.begin_turn(self.begin + moment, self.begin_unix + moment);
         while self.flights.peek().is_some_and(|Reverse(flight)| flight.lands <= moment) {
             let Some(Reverse(flight)) = self.flights.pop() else { break };
             self.land(flight);
@@ -240,7 +316,7 @@ impl Network {
     }
 
     fn do_work(&mut self) {
-        self.core.begin_turn(self.begin + self.now, BEGIN_UNIX + self.now);
+        self.core.begin_turn(self.begin + self.now, self.begin_unix + self.now);
         loop {
             let jobs = self.letters.take();
             let finished = self.work.poll();
@@ -260,15 +336,18 @@ impl Network {
     // A function of its own also when optimised: instruction counts are taken in here.
     #[inline(never)]
     fn land(&mut self, flight: Flight) {
-        let socket = self.shared.identity.sockets.iter().position(|socket| socket.address == flight.to);
-        let Some(socket) = socket else {
-            let arrived = Arrived { at: self.now, bytes: flight.bytes };
+        let transport = Transport::from_token(flight.transport.as_bytes()).unwrap_or(Transport::Udp);
+        let sockets = &self.shared.identity.sockets;
+        let is_there = |socket: &Socket| socket.address == flight.to && socket.transport == transport;
+        let Some(socket) = sockets.iter().position(is_there) else {
+            let (at, number) = (self.now, flight.sequence);
+            let arrived = Arrived { at, number, from: flight.from, transport, bytes: flight.bytes };
             return self.inboxes.entry(flight.to).or_default().push(arrived);
         };
         let arrival = Arrival {
             source: flight.from,
             local: flight.to,
-            transport: Transport::Udp,
+            transport,
             socket: SocketId(socket as u16),
             connection: None,
         };
@@ -282,12 +361,14 @@ impl Network {
         let outgoing: Vec<Outgoing> = self.core.take_outbox().collect();
         for outgoing in outgoing {
             let from = self.shared.identity.sockets[usize::from(outgoing.way.socket.0)].address;
-            self.fly(from, outgoing.way.peer, outgoing.bytes);
+            self.fly(from, outgoing.way.peer, outgoing.way.transport, outgoing.bytes);
         }
     }
 
-    fn fly(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+    fn fly(&mut self, from: SocketAddr, to: SocketAddr, transport: Transport, bytes: Bytes) {
         let copies = match self.roll(1000) {
+            // A stream loses nothing.
+            _ if transport.is_reliable() => 1,
             roll if roll < self.weather.loss_per_mille => 0,
             roll if roll < self.weather.loss_per_mille + self.weather.twice_per_mille => 2,
             _ => 1,
@@ -297,7 +378,9 @@ impl Network {
             let delay = if delay == 0 { 0 } else { self.roll(delay) };
             self.sequence += 1;
             let lands = self.now + Duration::from_micros(delay.into());
-            self.flights.push(Reverse(Flight { lands, sequence: self.sequence, from, to, bytes: bytes.clone() }));
+            let (sequence, bytes) = (self.sequence, bytes.clone());
+            let transport = transport.uri_param();
+            self.flights.push(Reverse(Flight { lands, sequence, from, to, transport, bytes }));
         }
     }
 

@@ -9,6 +9,7 @@
 mod accounting;
 mod chain;
 mod databases;
+mod editor;
 mod examples;
 mod harness;
 mod large;
@@ -16,6 +17,8 @@ mod operating;
 mod operators;
 mod order;
 mod phones;
+mod reload;
+mod script_tools;
 mod sipp_calls;
 mod sipsak;
 mod trespass;

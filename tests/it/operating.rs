@@ -152,3 +152,34 @@ fn started_as_kamailio_it_goes_to_the_background_and_leaves_its_number() {
     let name = fs::read_to_string(format!("/proc/{}/comm", pid.trim())).unwrap_or_default();
     assert_eq!(name.trim(), "kamailio", "{pid}");
 }
+
+#[test]
+fn a_chosen_caller_is_watched_on_the_way_through_the_script_and_others_are_not() {
+    let scratch = Scratch::new();
+    let script = scratch.file("answer.cfg");
+    fs::write(&script, answering("Here")).expect("the directory is writable");
+    let server = Subject::start_ser(&Plan::script(&script.to_string_lossy()));
+    let phone = Endpoint::new(server.address(Wire::Udp4));
+    let serctl = |arguments: &[&str]| {
+        let mut command = Command::new(program_file("serctl"));
+        command.arg("--data-dir").arg(server.scratch().path()).args(arguments);
+        let output = command.output().expect("serctl can be started");
+        assert!(output.status.success(), "{command:?}: {}", said(&output));
+        said(&output)
+    };
+    let ask = |call: &str| {
+        phone.request(&format!("OPTIONS sip:{}", phone.server()), call, "1", "", "");
+        phone.expect("SIP/2.0 200 Here");
+    };
+    ask("before");
+    // The endpoint calls itself `caller`.
+    assert!(serctl(&["trace.on", "caller"]).contains("caller"));
+    ask("watched");
+    server.process().wait_for_line("NOTICE trace watched:   answer.cfg:4  sl_send_reply(\"200\", \"Here\");", PATIENCE);
+    serctl(&["trace.on", "somebody-else"]);
+    ask("other");
+    serctl(&["trace.off"]);
+    ask("after");
+    let log = server.process().log();
+    assert!(!["trace before", "trace other", "trace after"].iter().any(|line| log.contains(line)), "{log}");
+}

@@ -15,6 +15,7 @@ impl Core {
     /// Runs `route` on `context` until it ends or waits; `after` says what its end means.
     pub(crate) fn run_route(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: Context, after: After) {
         let mut parked = Parked { context, run: Run::start(program, route), after };
+        parked.run.trace(self.shared.tracing.tracer(&parked.context));
         let progress = parked.run.step_until_done(&mut parked.context, self);
         self.drive(parked, progress);
     }
@@ -22,6 +23,7 @@ impl Core {
     /// Runs `route` where nothing may wait, and says how it ended.
     pub(crate) fn run_at_once(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: &mut Context) -> End {
         let mut run = Run::start(program, route);
+        run.trace(self.shared.tracing.tracer(context));
         let mut progress = run.step_until_done(context, self);
         loop {
             match progress {

@@ -17,6 +17,7 @@ use crate::random::{Key, Random};
 use crate::settings::{Identity, Settings};
 use crate::statistics::Statistics;
 use crate::table::Table;
+use crate::tracing::Tracing;
 use crate::wait::{Finished, Spawn, Waiting, WaitingRoom};
 use crate::wheel::Wheel;
 
@@ -38,6 +39,8 @@ pub struct Shared {
     pub spawn: Arc<dyn Spawn>,
     /// Takes log lines.
     pub log: Arc<dyn Log>,
+    /// Whose requests have their way through the script written down.
+    pub tracing: Tracing,
     /// Secret of this process.
     pub key: Key,
     /// How many workers have not stopped yet.

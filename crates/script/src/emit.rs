@@ -7,6 +7,7 @@ use module_api::{Dialect, RouteId, Value};
 use regex::bytes::Regex;
 
 use crate::check::tree::{Case, Expression, ExpressionKind, Label, Route, Statement, StatementKind};
+use crate::marks::{MarkKind, Marks};
 use crate::program::{Bounds, Op, Place, Program, RouteEntry, VariableUse};
 use crate::settings::Settings;
 use crate::source::{FileId, SourceMap, Span};
@@ -15,7 +16,8 @@ use crate::syntax::tree::{Binary, Unary};
 /// Translates every route. `dialect` decides what `break` and `drop` mean.
 pub(crate) fn emit(routes: Vec<Route>, dialect: Dialect, settings: &Settings, sources: &SourceMap) -> Program {
     let files = (0..sources.len()).map(|n| sources.path(FileId(n as u16)).to_owned()).collect();
-    let mut program = Program { dialect, bounds: bounds(settings), files, ..Program::default() };
+    let marks = Marks::new(sources.clone());
+    let mut program = Program { dialect, bounds: bounds(settings), files, marks, ..Program::default() };
     for (n, route) in routes.iter().enumerate() {
         program.by_name.insert((route.kind, route.name.clone()), RouteId(n as u16));
     }
@@ -98,6 +100,12 @@ impl Emitter<'_> {
         }
     }
 
+    /// Says what the next instruction stands for.
+    fn note(&mut self, kind: MarkKind, span: Span) {
+        let here = self.here();
+        self.program.marks.push(here, kind, span);
+    }
+
     fn statements(&mut self, statements: Vec<Statement>) {
         for statement in statements {
             self.statement(statement);
@@ -106,6 +114,9 @@ impl Emitter<'_> {
 
     fn statement(&mut self, statement: Statement) {
         self.mark(statement.span);
+        if !matches!(statement.kind, StatementKind::Block(_)) {
+            self.note(MarkKind::Statement, statement.span);
+        }
         match statement.kind {
             StatementKind::Block(body) => {
                 self.blocks.push(Vec::new());
@@ -151,10 +162,13 @@ impl Emitter<'_> {
     }
 
     fn conditional(&mut self, condition: Expression, then: Vec<Statement>, otherwise: Option<Vec<Statement>>) {
+        let span = condition.span;
         let unless = self.condition(condition, false);
+        self.note(MarkKind::Then, span);
         self.statements(then);
         let end = self.push(Op::Jump(LATER));
         self.patch_all(unless);
+        self.note(MarkKind::Else, span);
         match otherwise {
             Some(otherwise) => self.statements(otherwise),
             // A condition that does not hold is a statement that went well.
@@ -168,7 +182,9 @@ impl Emitter<'_> {
         self.blocks.push(Vec::new());
         let start = self.here();
         let check = self.push(Op::LoopCheck(LATER));
+        let span = condition.span;
         let unless = self.condition(condition, false);
+        self.note(MarkKind::Then, span);
         self.statements(body);
         self.push(Op::Jump(start));
         self.patch(check);
@@ -233,11 +249,15 @@ impl Emitter<'_> {
             ExpressionKind::And(left, right) => self.both(*left, *right, when, false),
             ExpressionKind::Or(left, right) => self.both(*left, *right, when, true),
             _ if is_call(&expression) => {
+                let span = expression.span;
                 self.call(expression);
+                self.note(MarkKind::Condition, span);
                 vec![self.push(if when { Op::JumpIfCode(LATER) } else { Op::JumpUnlessCode(LATER) })]
             }
             _ => {
+                let span = expression.span;
                 self.value(expression);
+                self.note(MarkKind::Condition, span);
                 vec![self.push(if when { Op::JumpIf(LATER) } else { Op::JumpUnless(LATER) })]
             }
         }
@@ -292,6 +312,7 @@ impl Emitter<'_> {
                 self.push(Op::Constant(n));
             }
             ExpressionKind::Read(variable) => {
+                self.note(MarkKind::Read, expression.span);
                 let n = self.read(variable);
                 self.push(Op::Read(n));
             }

@@ -9,9 +9,11 @@ mod check;
 mod configuration;
 mod diagnostic;
 mod emit;
+mod format;
 mod lex;
 mod load;
 mod machine;
+mod marks;
 mod pattern;
 mod program;
 mod settings;
@@ -21,8 +23,14 @@ mod transform;
 
 pub use configuration::{Configuration, LoadedModule};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity, codes};
+pub use format::format;
+pub use lex::{Piece, PieceKind, pieces};
 pub use load::{LoadOptions, Loaded, load};
 pub use machine::{End, Progress, Run, Stop};
+/// The trace of a run: what happens, kept and shown.
+pub mod trace {
+    pub use crate::machine::{Entry, EntryKind, Event, Happening, Tracer, render};
+}
 pub use program::{BoundProgram, EngineRoutes, Program};
 pub use settings::{Alias, CORE_PARAMETERS, CoreKind, CoreParameter, Listen, Settings};
 pub use source::{FileId, Position, Reader, SourceMap, Span};

@@ -11,6 +11,8 @@ use module_api::{
 };
 use regex::bytes::Regex;
 
+use crate::marks::Marks;
+use crate::source::{SourceMap, Span};
 use crate::syntax::tree::Binary;
 use crate::transform::Transform;
 
@@ -32,6 +34,8 @@ pub struct Program {
     /// Where instructions come from: the first instruction of each place, ascending.
     pub(crate) places: Vec<(u32, Place)>,
     pub(crate) files: Vec<String>,
+    /// What instructions stand for in the script, for traces.
+    pub(crate) marks: Marks,
     pub(crate) dialect: Dialect,
     pub(crate) bounds: Bounds,
     /// Modules that watch transactions, by their number.
@@ -273,6 +277,16 @@ impl Program {
     /// The name of a route as the script writes it; empty for main blocks.
     pub fn name(&self, route: RouteId) -> &str {
         self.routes.get(usize::from(route.0)).map_or("", |entry| &entry.name)
+    }
+
+    /// The text of the script.
+    pub fn sources(&self) -> &SourceMap {
+        &self.marks.sources
+    }
+
+    /// Where each statement of the program stands, for coverage.
+    pub fn statements(&self) -> impl Iterator<Item = Span> {
+        self.marks.statements()
     }
 
     /// The family of the script.

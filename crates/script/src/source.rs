@@ -87,6 +87,11 @@ impl SourceMap {
         self.files.len()
     }
 
+    /// Every file, in the order in which they were read.
+    pub fn files(&self) -> impl Iterator<Item = FileId> {
+        (0..self.files.len()).map(|n| FileId(n as u16))
+    }
+
     /// The path of a file as it was asked for.
     pub fn path(&self, file: FileId) -> &str {
         self.files.get(usize::from(file.0)).map_or("", |file| &file.path)

@@ -5,18 +5,28 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Parser};
 
+use crate::commands::Command;
+
 /// SIP proxy, registrar and service platform.
 ///
 /// Without options it serves the built-in set-up: a registrar and proxy for this machine's addresses
 /// and the domain given by --domain. With -f it runs a SER or Kamailio script.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ser", version, disable_version_flag = true, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   ser --domain example.com             serve example.com with the built-in set-up
-  ser -f /etc/ser/ser.cfg -c           check a script and stop
+  ser check /etc/ser/ser.cfg           check a script and stop, as -c does
+  ser explain -f ser.cfg INVITE sip:bob@example.com --from alice@example.com
+                                       show what the script does with a call
+  ser test tests/*.sertest             run the tests of scripts
+  ser fmt ser.cfg                      format a script
   ser -f kamailio.cfg -l udp:[::1]:5060 -E -dd
 Documentation: docs/operating.md")]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Script to run
     #[arg(short = 'f', value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -28,6 +38,11 @@ pub(crate) struct Arguments {
     /// How diagnostics of the script are printed
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub(crate) format: String,
+
+    /// Write the way of these callers' messages through the script to the log: user, user@domain, an IP address,
+    /// or * for everybody; repeatable
+    #[arg(long, value_name = "WHO", value_parser = engine::Who::parse)]
+    pub(crate) trace: Vec<engine::Who>,
 
     /// Print the script of the built-in set-up and stop
     #[arg(long)]
@@ -158,7 +173,7 @@ pub(crate) struct Arguments {
 }
 
 /// Options of SER and Kamailio that have no meaning here. Each says so once.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Accepted for SER's and Kamailio's sake, without effect")]
 pub(crate) struct Ignored {
     /// Shared memory in megabytes
@@ -257,6 +272,11 @@ impl Persona {
 }
 
 impl Arguments {
+    /// The command line without any option.
+    pub(crate) fn none() -> Arguments {
+        Arguments::parse_from(["ser"])
+    }
+
     /// Whether the server shall leave the terminal. `fork` is what the script says, if it does.
     pub(crate) fn goes_to_background(&self, persona: Persona, fork: bool) -> bool {
         let wanted = match persona {

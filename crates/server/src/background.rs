@@ -83,6 +83,16 @@ pub(crate) fn drop_privileges(user: Option<&str>, group: Option<&str>) -> Result
     Ok(())
 }
 
+/// Looks for the user and group that the server would become.
+///
+/// # Errors
+/// When there is none of that name.
+pub(crate) fn find_account(user: Option<&str>, group: Option<&str>) -> Result<()> {
+    user.map(find_user).transpose()?;
+    group.map(find_group).transpose()?;
+    Ok(())
+}
+
 fn find_user(name: &str) -> Result<User> {
     let by_number = || name.parse().ok().and_then(|number| User::from_uid(Uid::from_raw(number)).ok().flatten());
     let user = User::from_name(name).ok().flatten().or_else(by_number);

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use ::control::Commands;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Worker};
+use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Tracing, Worker};
 use module_api::{Server, Socket, SocketId, Statistics};
 use net::stream::Streams;
 use net::tls::TlsServer;
@@ -25,7 +25,7 @@ use crate::logging::{self, Destination, Logger};
 use crate::notify::Notifier;
 use crate::running::{Parts, Running};
 use crate::start_modules::{self, Ground, Started};
-use crate::{background, core_parameters, data, front_ends, greeting, listen, names, spawn, tls};
+use crate::{background, core_parameters, data, front_ends, greeting, listen, names, spawn, tls, trace_commands};
 
 /// How many messages and results may wait for one worker.
 const MAILBOX: usize = 65_536;
@@ -70,6 +70,9 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         statistics: statistics.clone(),
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
+    if !arguments.trace.is_empty() {
+        shared.tracing.watch(arguments.trace.clone(), trace_commands::to_log(&log));
+    }
     let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
     let stream_settings = core_parameters::streams(&settings, tls::client(&tls_settings)?);
     let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
@@ -174,7 +177,8 @@ fn enter_directories(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn runtime() -> Result<Runtime> {
+/// The runtime on which waits and modules run.
+pub(crate) fn runtime() -> Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder
         .worker_threads(cores().clamp(1, 8))
@@ -189,7 +193,7 @@ fn cores() -> usize {
 }
 
 /// Addresses and names: of the command line where it gives any, else of the script.
-fn identity(arguments: &Arguments, settings: &ScriptSettings, has_tls: bool) -> Result<Identity> {
+pub(crate) fn identity(arguments: &Arguments, settings: &ScriptSettings, has_tls: bool) -> Result<Identity> {
     let given: Vec<Listen> = arguments.listen.iter().map(|text| listen::parse(text)).collect::<Result<_>>()?;
     let lines = if given.is_empty() { &settings.listen } else { &given };
     let defaults = listen::Defaults {
@@ -292,6 +296,7 @@ fn share(
         names: Arc::new(names),
         spawn: Arc::new(spawn),
         log: around.log,
+        tracing: Tracing::default(),
         key: Key(number(first), number(second)),
         workers: AtomicUsize::new(around.workers),
         busy_workers: AtomicUsize::new(around.workers),

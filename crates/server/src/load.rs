@@ -5,7 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use script::{Configuration, LoadOptions, Reader};
+use script::{Configuration, LoadOptions, Loaded, Reader};
 
 use crate::arguments::Arguments;
 
@@ -19,13 +19,7 @@ pub(crate) const BUILT_IN_NAME: &str = "(built-in set-up)";
 /// # Errors
 /// When the script has an error; what it is has been printed then.
 pub(crate) fn load(arguments: &Arguments) -> Result<Configuration> {
-    let path = arguments.file.as_deref().map_or_else(|| BUILT_IN_NAME.into(), Path::to_string_lossy);
-    let mut defines = arguments.defines();
-    if !arguments.domain.is_empty() {
-        defines.push(("WITH_DOMAINS".to_owned(), None));
-    }
-    let options = LoadOptions { defines, catalog: modules::catalog(), reader: &Files };
-    let loaded = script::load(&path, &options);
+    let (path, loaded) = read(arguments);
     if !loaded.diagnostics.is_empty() {
         let shown = match arguments.format.as_str() {
             "json" => loaded.diagnostics.to_json(),
@@ -39,8 +33,20 @@ pub(crate) fn load(arguments: &Arguments) -> Result<Configuration> {
     }
 }
 
+/// Loads the script that the command line asks for, and says what it is called.
+pub(crate) fn read(arguments: &Arguments) -> (String, Loaded) {
+    let path = arguments.file.as_deref().map_or_else(|| BUILT_IN_NAME.into(), Path::to_string_lossy);
+    let mut defines = arguments.defines();
+    if !arguments.domain.is_empty() {
+        defines.push(("WITH_DOMAINS".to_owned(), None));
+    }
+    let options = LoadOptions { defines, catalog: modules::catalog(), reader: &Files };
+    let loaded = script::load(&path, &options);
+    (path.into_owned(), loaded)
+}
+
 /// Reads scripts from the file system, and the built-in one from the program.
-struct Files;
+pub(crate) struct Files;
 
 impl Reader for Files {
     fn read(&self, path: &str) -> io::Result<String> {

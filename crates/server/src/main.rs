@@ -4,20 +4,29 @@
 mod arguments;
 mod background;
 mod boot;
+mod check;
+mod commands;
 mod control;
 mod core_parameters;
 mod data;
+mod explain;
+mod fmt;
 mod front_ends;
 mod greeting;
 mod listen;
 mod load;
 mod logging;
+mod lsp;
 mod names;
 mod notify;
 mod running;
+mod scratch;
+mod script_test;
+mod simulate;
 mod spawn;
 mod start_modules;
 mod tls;
+mod trace_commands;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,7 +45,7 @@ fn main() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_default();
     let persona = Persona::of(Path::new(&name));
     match run(&Arguments::parse(), persona) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("ser: {error:#}");
             // Scripts written for Kamailio know its exit code.
@@ -45,30 +54,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments, persona: Persona) -> Result<()> {
+fn run(arguments: &Arguments, persona: Persona) -> Result<ExitCode> {
+    if let Some(command) = &arguments.command {
+        return commands::run(command);
+    }
     if arguments.show_version > 0 {
         println!("ser {}", env!("CARGO_PKG_VERSION"));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if arguments.print_builtin {
         print!("{}", load::BUILT_IN);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if arguments.print_openapi {
         println!("{}", running::openapi());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     for (option, why) in arguments.ignored.given() {
         eprintln!("ser: option {option} has no effect: {why}");
     }
     let configuration = load::load(arguments)?;
     if arguments.check > 0 {
+        check::rehearse(arguments, configuration)?;
         eprintln!("ser: the script is valid");
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let fork = configuration.settings.flag("fork");
     if arguments.goes_to_background(persona, fork) && !background::is_in_background() {
-        return background::start_in_background();
+        background::start_in_background()?;
+        return Ok(ExitCode::SUCCESS);
     }
-    boot::serve(arguments, configuration)
+    boot::serve(arguments, configuration)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::control::{Connection, Connections, Owner, Server, ServerError, SettingValue, StoppedBy, core_commands};
 use arc_swap::ArcSwap;
-use engine::Shared;
+use engine::{Shared, Tracing};
 use module_api::{Data, Dialect, Statistics};
 use net::stream::Streams;
 use script::{CORE_PARAMETERS, CoreKind, Settings};
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::logging::{self, Logger};
 use crate::start_modules::Started;
+use crate::trace_commands;
 
 /// What commands ask of the task that also obeys signals.
 pub(crate) enum Order {
@@ -95,6 +96,11 @@ impl Running {
         self.settings.store(Arc::new(values.collect()));
     }
 
+    /// Whose way through the script is watched.
+    pub(crate) fn tracing(&self) -> &Tracing {
+        &self.shared.tracing
+    }
+
     /// Where log lines go.
     pub(crate) fn log(&self) -> Arc<Logger> {
         Arc::clone(&self.log)
@@ -103,6 +109,7 @@ impl Running {
     /// Everybody's commands.
     pub(crate) fn owners(self: &Arc<Self>, started: &Started) -> Vec<Owner> {
         let mut owners = core_commands(Arc::clone(self) as Arc<dyn Server>);
+        owners.push((trace_commands::COMMANDS, Arc::clone(self) as _));
         owners.extend(started.commands());
         owners
     }
@@ -194,7 +201,7 @@ impl Server for Running {
 /// The description of the HTTP interface with every command that there is, whatever a script loads.
 pub(crate) fn openapi() -> String {
     let of_modules = modules::catalog().iter().flat_map(|module| module.commands);
-    let mut all: Vec<_> = ::control::server_commands().chain(of_modules).collect();
+    let mut all: Vec<_> = ::control::server_commands().chain(trace_commands::COMMANDS).chain(of_modules).collect();
     all.sort_by_key(|command| command.name);
     format!("{:#}", ::control::openapi::document(&all, VERSION))
 }

@@ -99,6 +99,19 @@ impl Process {
         self.shared.lock().exit.is_some()
     }
 
+    /// How many lines hold `text` so far.
+    pub(crate) fn count_lines(&self, text: &str) -> usize {
+        self.shared.lock().lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// How much memory of the child is in use, as the kernel counts it.
+    pub(crate) fn resident_kilobytes(&self) -> i64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| self.fail("has no memory: it has ended"))
+    }
+
     /// Everything the child wrote so far.
     pub(crate) fn log(&self) -> String {
         self.shared.lock().lines.join("\n")

@@ -31,6 +31,11 @@ impl<'a> Lexer<'a> {
         Lexer { text, at: 0, file: place.file, place: Some(place), has_gap: false }
     }
 
+    /// The end of the latest token or directive.
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
     /// The next token or directive; none at the end.
     pub(super) fn next(&mut self, diagnostics: &mut Diagnostics) -> Option<Item> {
         loop {

@@ -4,5 +4,9 @@ mod call;
 mod compare;
 mod evaluate;
 mod run;
+mod trace;
+mod trace_text;
 
 pub use run::{End, Progress, Run, Stop};
+pub use trace::{Event, Happening, Tracer};
+pub use trace_text::{Entry, EntryKind, render};

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::call::Args;
 use super::compare;
 use super::evaluate::Scene;
+use super::trace::Tracer;
 use crate::program::{BoundProgram, Op};
 
 /// How far a run has come.
@@ -40,22 +41,24 @@ pub enum Stop {
 
 /// A run of one route, as a value: moving it is all that parking takes.
 pub struct Run {
-    program: Arc<BoundProgram>,
-    at: u32,
+    pub(super) program: Arc<BoundProgram>,
+    pub(super) at: u32,
     /// The code of the latest statement.
-    code: i64,
-    steps: u32,
-    stack: Vec<Value>,
-    frames: SmallVec<[Frame; 6]>,
+    pub(super) code: i64,
+    pub(super) steps: u32,
+    pub(super) stack: Vec<Value>,
+    pub(super) frames: SmallVec<[Frame; 6]>,
     /// Rounds of the loops that are open.
     loops: SmallVec<[u32; 4]>,
     /// The call that waits.
     pending: Option<Pending>,
+    /// Who is told of every step, where somebody wants to know.
+    pub(super) tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// Where to go on when a route returns.
 #[derive(Debug, Clone, Copy)]
-struct Frame {
+pub(super) struct Frame {
     at: u32,
     loops: u16,
     stack: u16,
@@ -67,7 +70,7 @@ struct Pending {
 }
 
 /// What one instruction led to.
-enum Flow {
+pub(super) enum Flow {
     Next,
     To(u32),
     Stop(Progress),
@@ -86,6 +89,7 @@ impl Run {
             frames: SmallVec::new(),
             loops: SmallVec::new(),
             pending: None,
+            tracer: None,
         }
     }
 
@@ -94,8 +98,17 @@ impl Run {
         &self.program
     }
 
+    /// Has `tracer` told of every step from here on, waits included.
+    pub fn trace(&mut self, tracer: Option<Arc<dyn Tracer>>) {
+        self.tracer = tracer;
+    }
+
     /// Runs until the script is over or waits.
     pub fn step_until_done(&mut self, context: &mut Context, host: &mut dyn Host) -> Progress {
+        // Asked once per run and not per instruction: a run that nobody watches pays nothing for it.
+        if let Some(tracer) = self.tracer.clone() {
+            return self.step_traced(&*tracer, context, host);
+        }
         let program = Arc::clone(&self.program);
         let mut scene = Scene { program: &program, context, host, at: 0 };
         let Some(prefix) = &program.log_prefix else { return self.steps(&mut scene) };
@@ -151,7 +164,12 @@ impl Run {
     ) -> Progress {
         let program = Arc::clone(&self.program);
         let mut scene = Scene { program: &program, context, host, at: self.at };
-        match self.outcome(pending, outcome, &mut scene) {
+        let call = pending.call;
+        let flow = self.outcome(pending, outcome, &mut scene);
+        if let Some(tracer) = &self.tracer {
+            self.report_return(&**tracer, call, &flow);
+        }
+        match flow {
             Flow::Next => self.at += 1,
             Flow::To(at) => self.at = at,
             Flow::Stop(progress) => return progress,
@@ -159,11 +177,13 @@ impl Run {
         self.step_until_done(context, host)
     }
 
-    fn end(&self, is_dropped: bool) -> Progress {
+    pub(super) fn end(&self, is_dropped: bool) -> Progress {
         Progress::Done(End { code: self.code, is_dropped, stop: None })
     }
 
-    fn step(&mut self, op: Op, scene: &mut Scene<'_>) -> Flow {
+    // Called from two loops, the watched and the other, and to be part of both: out of line it cost a tenth of a run.
+    #[inline(always)]
+    pub(super) fn step(&mut self, op: Op, scene: &mut Scene<'_>) -> Flow {
         let program = scene.program;
         match op {
             Op::Constant(n) => self.push(program.constants[n as usize].clone()),
@@ -213,6 +233,7 @@ impl Run {
     }
 
     /// Instructions that only concern the stack.
+    #[inline(always)]
     fn transform(&mut self, op: Op, scene: &mut Scene<'_>) -> Flow {
         let program = scene.program;
         let top = self.pop();
@@ -279,7 +300,7 @@ impl Run {
         }
     }
 
-    fn is_true(&self, code: i64) -> bool {
+    pub(super) fn is_true(&self, code: i64) -> bool {
         if self.program.bounds.any_code_is_true { code != 0 } else { code > 0 }
     }
 
@@ -295,12 +316,18 @@ impl Run {
     }
 
     fn call(&mut self, n: u32, scene: &mut Scene<'_>) -> Flow {
+        let site = &scene.program.calls[n as usize];
+        match scene.arguments(site, &mut self.stack) {
+            Ok(args) => self.invoke(n, args, scene),
+            Err(fault) => self.failed(site.function.name, &fault, scene),
+        }
+    }
+
+    /// Calls with evaluated arguments.
+    #[inline(always)]
+    pub(super) fn invoke(&mut self, n: u32, args: Args, scene: &mut Scene<'_>) -> Flow {
         let program = scene.program;
         let site = &program.calls[n as usize];
-        let args = match scene.arguments(site, &mut self.stack) {
-            Ok(args) => args,
-            Err(fault) => return self.failed(site.function.name, &fault, scene),
-        };
         let mut call = Call::new(scene.context, scene.host, &args, program.state(site.module), program.dialect);
         match (site.function.run)(&mut call) {
             // The common case does not move the arguments.
@@ -324,7 +351,7 @@ impl Run {
         }
     }
 
-    fn failed(&mut self, name: &str, fault: &Fault, scene: &mut Scene<'_>) -> Flow {
+    pub(super) fn failed(&mut self, name: &str, fault: &Fault, scene: &mut Scene<'_>) -> Flow {
         scene.report(name, fault);
         // A fault is false and never zero, which would end the script.
         self.returned(if fault.code < 0 { fault.code } else { -1 }, scene)
@@ -406,6 +433,6 @@ fn jump(is_taken: bool, to: u32) -> Flow {
     if is_taken { Flow::To(to) } else { Flow::Next }
 }
 
-fn stopped(stop: Stop) -> Progress {
+pub(super) fn stopped(stop: Stop) -> Progress {
     Progress::Done(End { code: -1, is_dropped: false, stop: Some(stop) })
 }
