@@ -30,6 +30,29 @@ fn check(via: &str, source: &str, arrives_at: &str, as_marked: &str) {
     assert_eq!(network.start_lines(arrives_at), ["SIP/2.0 200 OK"]);
 }
 
+// 18.1.1: the sent-by field says where responses shall come back to, which a script may know better.
+#[test]
+fn the_via_of_ours_says_what_the_script_wants() {
+    let script = "#!KAMAILIO\nloadmodule \"tm.so\"\nrequest_route { set_advertised_address(\"sip.example.com\"); \
+                  set_advertised_port(5999); add_local_rport(); t_relay(); }\n";
+    let mut network = Network::new(script);
+    network.send(CALLER, &request("MESSAGE", "z9hG4bK1", ""));
+    network.settle();
+    let relayed = network.received_one(CALLEE);
+    let via = line(&relayed, "Via:").unwrap_or_default();
+    assert!(via.starts_with("Via: SIP/2.0/UDP sip.example.com:5999;") && via.contains(";rport"), "{via}");
+}
+
+// A loop of routes, and one that is left: RFC 3261 section 21.5.1 for the one that the server had to end.
+#[test]
+fn a_script_that_a_bound_ended_answers_with_500() {
+    let script = "#!KAMAILIO\nloadmodule \"tm.so\"\nrequest_route { route(LOOP); }\nroute[LOOP] { route(LOOP); }\n";
+    let mut network = Network::new(script);
+    network.send(CALLER, &request("MESSAGE", "z9hG4bK1", ""));
+    network.settle();
+    assert_eq!(network.start_lines(CALLER), ["SIP/2.0 500 Server Internal Error"]);
+}
+
 // 18.2.1, 18.2.2.
 #[test]
 fn a_sender_behind_another_address_is_answered_there_at_the_port_it_names() {
