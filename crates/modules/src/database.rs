@@ -31,6 +31,44 @@ pub(crate) fn open_at(setup: &Setup<'_>, name: &'static str, address: &str) -> R
     opened.map_err(|error| SetupError::Setting { name, cause: error.to_string() })
 }
 
+/// The name of a table or column that a setting gives.
+pub(crate) fn column(setup: &Setup<'_>, name: &'static str) -> Result<ColumnName, SetupError> {
+    named(name, &setup.text(name))
+}
+
+/// A name of a table or column out of setting `setting`.
+pub(crate) fn named(setting: &'static str, name: &str) -> Result<ColumnName, SetupError> {
+    ColumnName::new(name).map_err(|error| SetupError::Setting { name: setting, cause: error.to_string() })
+}
+
+/// As [`ensure_table`], while a module starts. A server that is away is mentioned in the log and keeps nobody from
+/// starting.
+pub(crate) fn check_at_start(
+    setup: &Setup<'_>,
+    database: &Database,
+    table: &TableName,
+    columns: &[ColumnName],
+    versions: &[i64],
+) -> Result<(), SetupError> {
+    let mut outcome = Ok(());
+    (setup.block_on)(Box::pin(async {
+        outcome = ensure_table(database, table, columns, Some(versions)).await;
+    }));
+    match outcome {
+        Err(error) if error.is_unavailable() => {
+            (setup.log)(Level::Warning, &format!("database {}: {error}", database.address()));
+            Ok(())
+        }
+        Err(error) => Err(SetupError::Unavailable(unfit(database, &error))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// What is wrong with a database's tables, and the cure.
+pub(crate) fn unfit(database: &Database, error: &Error) -> String {
+    format!("database {}: {error}; `serctl db create` makes the tables that are missing", database.address())
+}
+
 /// Checks that a table has these columns and one of these versions. In a file of SQLite, which is ours, a table and
 /// columns that are missing are made.
 pub(crate) async fn ensure_table(

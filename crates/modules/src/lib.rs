@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acc;
+pub mod alias_db;
 pub mod auth;
 pub mod auth_db;
 pub mod cfgutils;
@@ -13,8 +14,10 @@ pub mod corex;
 pub mod counters;
 pub mod debugger;
 pub mod dialplan;
+pub mod domain;
 pub mod doors;
 pub mod exec;
+pub mod group;
 pub mod htable;
 pub mod ipops;
 pub mod kex;
@@ -36,11 +39,14 @@ pub mod rtimer;
 pub mod sanity;
 pub mod siputils;
 pub mod sl;
+pub mod speeddial;
+pub mod sqlops;
 pub mod textops;
 pub mod textopsx;
 pub mod tls;
 pub mod tm;
 pub mod tmx;
+pub mod uri_db;
 pub mod usrloc;
 pub mod xlog;
 
@@ -55,6 +61,7 @@ mod prefix_tree;
 mod rewrite;
 mod rows;
 mod setting;
+mod subject;
 #[cfg(test)]
 mod testing;
 mod text_variable;
@@ -70,6 +77,7 @@ pub fn catalog() -> &'static [&'static Module] {
 static CATALOG: &[&Module] = &[
     &core::MODULE,
     &acc::MODULE,
+    &alias_db::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &passive::CFG_RPC,
@@ -123,6 +131,12 @@ static CATALOG: &[&Module] = &[
     &tmx::MODULE,
     &usrloc::MODULE,
     &xlog::MODULE,
+    &domain::MODULE,
+    &group::MODULE,
+    &speeddial::MODULE,
+    &sqlops::MODULE,
+    &uri_db::MODULE,
+    &uri_db::URI,
 ];
 
 /// The same function under a name that scripts of another age use.

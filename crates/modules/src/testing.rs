@@ -506,3 +506,80 @@ pub(crate) fn signed(
         digest.as_str()
     )
 }
+
+/// A database of one test, with the whole schema, and a runtime to wait for it.
+pub(crate) struct Tables {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    directory: std::path::PathBuf,
+    database: store::Database,
+}
+
+impl Tables {
+    pub(crate) fn new() -> Tables {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let serial = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("ser-modules-{}-{serial}", std::process::id()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        let address = directory.join("test.db").to_string_lossy().into_owned();
+        let database = runtime.block_on(async {
+            let database = store::Database::open(&address, &store::Settings::default(), Arc::new(|_| {})).await;
+            let database = database.expect("it opens");
+            database.make_schema().await.expect("the tables are made");
+            database
+        });
+        Tables { runtime, directory, database }
+    }
+
+    /// Runs SQL, and returns the first column of what it brings.
+    pub(crate) fn sql(&self, statement: &str) -> Vec<String> {
+        let found = self.runtime.block_on(self.database.query(statement)).expect("the statement is right");
+        found.rows.iter().map(|row| row[0].to_text().unwrap_or_default()).collect()
+    }
+
+    /// The state of a module whose `db_url` is this database.
+    pub(crate) fn make(&self, module: &Module, settings: &[(&str, i64)]) -> Arc<dyn State> {
+        let settings: Vec<_> = settings.iter().map(|(name, number)| (*name, Value::Int(*number))).collect();
+        self.make_with(module, &settings).expect("the module starts")
+    }
+
+    /// As [`Tables::make`], with settings of any kind.
+    pub(crate) fn make_with(
+        &self,
+        module: &Module,
+        settings: &[(&str, Value)],
+    ) -> Result<Arc<dyn State>, module_api::SetupError> {
+        let mut all: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| module_api::Setting { name: (*name).into(), value: value.clone() })
+            .collect();
+        if module.parameters.iter().any(|parameter| parameter.name == "db_url") {
+            all.push(module_api::Setting { name: "db_url".into(), value: text(&self.address()) });
+        }
+        let pv = make(&crate::pv::MODULE, &[], Dialect::Kamailio, &|_| None)?;
+        let statistics = module_api::Statistics::default();
+        let server: Arc<dyn module_api::Server> = Arc::new(module_api::NoServer);
+        let log: module_api::LogLine = Arc::new(|_, _| {});
+        let binding = module_api::Binding {
+            others: &|name| (name == "pv").then(|| Arc::clone(&pv)),
+            dialect: Dialect::Kamailio,
+            data_dir: &self.directory,
+            block_on: &|work| self.runtime.block_on(work),
+            spawn: &|work| drop(self.runtime.spawn(work)),
+            statistics: &statistics,
+            server: &server,
+            log: &log,
+        };
+        (module.make)(&mut module_api::Setup::new(module, &all, &binding))
+    }
+
+    /// The address of the database.
+    pub(crate) fn address(&self) -> String {
+        self.directory.join("test.db").to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}

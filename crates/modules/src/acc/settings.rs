@@ -8,6 +8,7 @@ use module_api::{Context, Dialect, Level, Parameter, SettingKind, Setup, SetupEr
 use store::{ColumnName, Database, Spool, TableName};
 
 use super::table::{Columns, KAMAILIO_COLUMNS, SER_COLUMNS};
+use crate::database::{column, named, unfit};
 use crate::named_variable::{self, NamedVariable};
 
 pub(super) static PARAMETERS: [Parameter; 63] = [
@@ -252,14 +253,6 @@ fn columns(setup: &Setup<'_>) -> Result<Columns, SetupError> {
     Ok(Columns::Kamailio(Box::new(columns)))
 }
 
-fn column(setup: &Setup<'_>, name: &'static str) -> Result<ColumnName, SetupError> {
-    named(name, &setup.text(name))
-}
-
-fn named(setting: &'static str, name: &str) -> Result<ColumnName, SetupError> {
-    ColumnName::new(name).map_err(|error| SetupError::Setting { name: setting, cause: error.to_string() })
-}
-
 fn json_file(setup: &Setup<'_>) -> Result<Option<Mutex<File>>, SetupError> {
     let path = setup.text("json_file");
     if path.is_empty() {
@@ -298,13 +291,6 @@ fn open_spool(setup: &Setup<'_>, state: &Accounting) -> Result<Spool, SetupError
         (setup.spawn)(Box::pin(drain.run(database.clone(), waits, report)));
     }
     Ok(spool)
-}
-
-fn unfit(database: &Database, error: &store::Error) -> String {
-    format!(
-        "database {}: {error}. `serctl db create` makes the tables; a column of db_extra is added with ALTER TABLE",
-        database.address()
-    )
 }
 
 fn prepare(setup: &Setup<'_>, database: &Database, state: &Accounting) -> Result<(), store::Error> {
