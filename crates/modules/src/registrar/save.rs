@@ -172,8 +172,10 @@ impl Registration {
 
     fn unchanged(&self, before: &[Contact]) -> Decided {
         let contacts = self.listed(before);
-        // A repetition must wait for the disk like the first: an empty change comes after it in the queue.
-        let written = self.is_repetition(before).then(|| self.submit(Vec::new())).flatten();
+        // A repetition must wait for the disk like the first: an empty change comes after it in the queue. So must
+        // a request that memory has nothing to do for because an earlier one did it, whose change is not on the disk.
+        let waits = self.is_repetition(before) || self.table.is_behind();
+        let written = waits.then(|| self.submit(Vec::new())).flatten();
         Decided { code: 4, contacts, written }
     }
 

@@ -163,6 +163,11 @@ impl LocationTable {
         self.writer.is_some()
     }
 
+    /// Whether the database has not taken changes that memory has.
+    pub fn is_behind(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.behind() > 0)
+    }
+
     /// Queues changes for the database, in the order of calls. None when the table is in memory only.
     ///
     /// To be called while the table is locked for the same change ([`Table::update`]), so that the disk

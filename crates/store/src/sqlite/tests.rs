@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 use tokio::runtime::Handle;
 
 use crate::battery::{Fixture, battery, full_binding, location, put, rows};
-use crate::{Cause, Error, LocationWriter, Settings, Store, StoredBinding, WriterSettings};
+use crate::{Cause, Change, Error, LocationWriter, Settings, Store, StoredBinding, WriterSettings};
 
 mod in_memory {
     use super::*;
@@ -185,7 +185,28 @@ async fn a_locked_database_is_busy_and_then_usable_again() {
     run(&mut other, "ROLLBACK").await;
 
     writer.submit(vec![put(full_binding("r2"))]).await.expect("written");
-    assert_eq!(rows(&store, &location()).await, [Ok(full_binding("r2"))]);
+    let both = [Ok(full_binding("r1")), Ok(full_binding("r2"))];
+    assert_eq!(rows(&store, &location()).await, both, "what memory has and the database did not take is not forgotten");
+}
+
+#[tokio::test]
+async fn a_removal_that_failed_is_done_before_its_repetition_is_acknowledged() {
+    let directory = Directory::new();
+    let store = directory.open_impatient().await;
+    let impatient = WriterSettings { retries: vec![], ..WriterSettings::default() };
+    let writer = LocationWriter::start(store.clone(), location(), impatient, &Handle::current());
+    writer.submit(vec![put(full_binding("r1"))]).await.expect("written");
+    assert_eq!(writer.behind(), 0);
+    let mut other = directory.other().await;
+    run(&mut other, "BEGIN IMMEDIATE").await;
+    writer.submit(vec![Change::Delete { ruid: "r1".into() }]).await.expect_err("locked");
+    assert_eq!(writer.behind(), 1);
+    // The phone tries again; memory has nothing left to remove, and the row is still there.
+    writer.submit(vec![]).await.expect_err("it is not on the disk yet");
+    run(&mut other, "ROLLBACK").await;
+    writer.submit(vec![]).await.expect("now it is");
+    assert_eq!(writer.behind(), 0);
+    assert_eq!(rows(&store, &location()).await, []);
 }
 
 #[tokio::test]
