@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use module_api::{Data, Level};
 use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::{OpenOptions, Receiver};
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use crate::ground::{FrontEnd, Ground};
-use crate::path::{self, Access, OpenError};
+use crate::path::{self, Access, Listening, OpenError};
 use crate::reply_pipe;
 
 /// Where the FIFO lies and where replies may go.
@@ -32,16 +33,16 @@ pub struct FifoSettings {
 /// # Errors
 /// When it cannot be made.
 pub fn open(ground: &Ground, settings: &FifoSettings) -> Result<FrontEnd, OpenError> {
-    let file = path::make_fifo(&settings.path, &settings.access)?;
-    let pipe = open_pipe(ground, &settings.path)?;
+    let (pipe, file) = open_pipe(ground, settings)?;
     let serve = serve(ground.clone(), pipe, settings.reply_dir.clone());
     Ok(FrontEnd::start(ground, Some(file), serve))
 }
 
-/// Opened for writing too, so that it does not end each time the last client closes it.
-pub(crate) fn open_pipe(ground: &Ground, path: &std::path::Path) -> Result<Receiver, OpenError> {
+pub(crate) fn open_pipe(ground: &Ground, settings: &FifoSettings) -> Result<(Receiver, Listening), OpenError> {
     let _inside = ground.runtime.enter();
-    OpenOptions::new().read_write(true).open_receiver(path).map_err(|error| OpenError::new(path.display(), error))
+    let (fifo, file) = path::make_fifo(&settings.path, &settings.access)?;
+    let pipe = Receiver::from_file(fifo).map_err(|error| OpenError::new(settings.path.display(), error))?;
+    Ok((pipe, file))
 }
 
 /// Replies that may be under way at once. Beyond it the FIFO fills up and its writers wait.
@@ -53,10 +54,18 @@ async fn serve(ground: Ground, mut pipe: Receiver, reply_dir: PathBuf) {
     let mut reader = RequestReader::new(ground.limits.request);
     let places = Arc::new(Semaphore::new(REPLIES));
     let mut chunk = vec![0; 4096];
+    // Whether what is read next began with a write of its own: the pipe was empty after the read before it.
+    let mut is_fresh = true;
+    let mut deadline = Instant::now() + ground.limits.patience;
     loop {
-        let read = tokio::time::timeout(ground.limits.patience, pipe.read(&mut chunk)).await;
-        match read {
-            Ok(Ok(length)) if length > 0 => reader.push(&chunk[..length]),
+        if !reader.is_within_request() {
+            deadline = Instant::now() + ground.limits.patience;
+        }
+        match timeout_at(deadline, pipe.read(&mut chunk)).await {
+            Ok(Ok(length)) if length > 0 => {
+                reader.push(&chunk[..length], is_fresh);
+                is_fresh = length < chunk.len();
+            }
             Ok(Ok(_) | Err(_)) => {
                 return (ground.log)(Level::Error, "the control FIFO is gone; no more commands from it");
             }
@@ -137,12 +146,15 @@ struct Request {
 }
 
 /// Takes requests out of a stream of bytes.
+///
+/// A line of a request may be text of a stranger, such as the body of a message that is to be sent. It must never be
+/// taken for a request of its own, however much it looks like one.
 struct RequestReader {
     buffer: Vec<u8>,
     limit: usize,
     open: Option<Open>,
-    /// Bytes of the open request's arguments.
-    size: usize,
+    /// The rest of this line belongs to one that was too long.
+    is_in_long_line: bool,
     complaint: Option<String>,
 }
 
@@ -151,18 +163,32 @@ struct Open {
     command: String,
     reply: String,
     lines: Vec<String>,
+    /// How many lines came, and lines of a dot behind the third.
+    count: usize,
+    dots: usize,
+    /// Bytes of its arguments.
+    size: usize,
+    /// It is not obeyed, but it lasts until its end: what follows in it is no request.
+    is_too_long: bool,
 }
 
 impl RequestReader {
     fn new(limit: usize) -> RequestReader {
-        RequestReader { buffer: Vec::new(), limit, open: None, size: 0, complaint: None }
+        RequestReader { buffer: Vec::new(), limit, open: None, is_in_long_line: false, complaint: None }
     }
 
-    fn push(&mut self, bytes: &[u8]) {
-        // A writer died within a line. What a pipe takes at once is not mixed with other writers' bytes, so a
-        // request that begins here is somebody else's.
-        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        if !self.buffer.is_empty() && header(&String::from_utf8_lossy(first)).is_some() {
+    /// Whether something has begun and not ended.
+    fn is_within_request(&self) -> bool {
+        self.open.is_some() || self.is_in_long_line || !self.buffer.is_empty()
+    }
+
+    /// Takes what was read. `is_fresh` says that it began with a write of its own.
+    fn push(&mut self, bytes: &[u8], is_fresh: bool) {
+        // A writer died within its request. What a pipe takes at once is not mixed with other writers' bytes, so a
+        // request that begins a fresh read is somebody else's. Not so within a message, which is long and may be
+        // written piece by piece: it ends with its end, or when its time is over.
+        let may_be_cut = is_fresh && self.open.as_ref().is_none_or(|open| open.command != SENDS_MESSAGE);
+        if may_be_cut && self.is_within_request() && begins_request(bytes) {
             self.give_up();
         }
         self.buffer.extend_from_slice(bytes);
@@ -170,14 +196,19 @@ impl RequestReader {
 
     /// Forgets what has begun and not ended.
     fn give_up(&mut self) {
-        let what = self.open.take().map(|open| open.command);
-        if what.is_some() || !self.buffer.is_empty() {
-            self.buffer.clear();
-            self.complaint = Some(match what {
-                Some(command) => format!("a request for `{command}` did not end with an empty line; it is dropped"),
-                None => "half a line; it is dropped".to_owned(),
-            });
+        let open = self.open.take();
+        let is_reported = std::mem::take(&mut self.is_in_long_line) || open.as_ref().is_some_and(|it| it.is_too_long);
+        let is_half_line = !self.buffer.is_empty();
+        self.buffer.clear();
+        if is_reported {
+            return;
         }
+        self.complaint = match open {
+            Some(open) => {
+                Some(format!("a request for `{}` did not end with an empty line; it is dropped", open.command))
+            }
+            None => is_half_line.then(|| "half a line; it is dropped".to_owned()),
+        };
     }
 
     /// The next request that has come whole, or what is wrong with what came.
@@ -188,52 +219,79 @@ impl RequestReader {
             }
             let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else { break };
             let line: Vec<u8> = self.buffer.drain(..=end).collect();
+            if std::mem::take(&mut self.is_in_long_line) {
+                continue;
+            }
             let line = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
             if let Some(request) = self.take_line(line) {
                 return Some(Ok(request));
             }
         }
-        if self.buffer.len() > self.limit {
+        if self.is_in_long_line {
             self.buffer.clear();
-            self.open = None;
-            return Some(Err(format!("a line of more than {} bytes; it is dropped", self.limit)));
+        } else if self.buffer.len() > self.limit {
+            self.buffer.clear();
+            self.is_in_long_line = true;
+            let is_reported = self.open.as_mut().is_some_and(Open::refuse);
+            return (!is_reported).then(|| Err(format!("a line of more than {} bytes; it is dropped", self.limit)));
         }
         None
     }
 
     fn take_line(&mut self, line: String) -> Option<Request> {
-        if let Some((command, reply)) = header(&line) {
-            // The writer before this one died within its request.
-            if let Some(open) = self.open.take() {
-                self.complaint = Some(format!("a request for `{}` did not end; it is dropped", open.command));
-            }
-            self.open = Some(Open { command, reply, lines: Vec::new() });
-            self.size = 0;
-            return None;
-        }
         let Some(open) = &mut self.open else {
-            if !line.is_empty() {
+            if let Some((command, reply)) = header(&line) {
+                self.open = Some(Open::new(command, reply));
+            } else if !line.is_empty() {
                 self.complaint =
                     Some("a line that belongs to no request; one begins with `:command:reply_fifo`".into());
             }
             return None;
         };
-        self.size += line.len() + 1;
-        if self.size > self.limit {
+        let is_end = open.take(line);
+        if open.size > self.limit && !open.refuse() {
             self.complaint = Some(format!("a request of more than {} bytes; it is dropped", self.limit));
-            self.open = None;
+        }
+        if !is_end {
             return None;
         }
-        open.lines.push(line);
+        let open = self.open.take().filter(|open| !open.is_too_long)?;
         let args = if open.command == SENDS_MESSAGE { message_args(&open.lines) } else { plain_args(&open.lines) };
-        let args = args?;
-        let open = self.open.take()?;
-        Some(Request { command: open.command, reply: open.reply, args })
+        Some(Request { command: open.command, reply: open.reply, args: args? })
+    }
+}
+
+impl Open {
+    fn new(command: String, reply: String) -> Open {
+        Open { command, reply, lines: Vec::new(), count: 0, dots: 0, size: 0, is_too_long: false }
+    }
+
+    /// Takes a line; whether it was the last one.
+    fn take(&mut self, line: String) -> bool {
+        self.count += 1;
+        self.dots += usize::from(line == "." && self.count > 3);
+        let is_end = if self.command == SENDS_MESSAGE { self.dots == 2 } else { line.is_empty() };
+        if !self.is_too_long {
+            self.size += line.len() + 1;
+            self.lines.push(line);
+        }
+        is_end
+    }
+
+    /// Will not be obeyed any more; whether that was so before.
+    fn refuse(&mut self) -> bool {
+        self.lines.clear();
+        std::mem::replace(&mut self.is_too_long, true)
     }
 }
 
 /// The command of SER whose arguments hold a whole message.
 const SENDS_MESSAGE: &str = "t_uac_dlg";
+
+fn begins_request(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    end.is_some_and(|end| header(String::from_utf8_lossy(&bytes[..end]).trim_end_matches('\r')).is_some())
+}
 
 fn header(line: &str) -> Option<(String, String)> {
     let (command, reply) = line.strip_prefix(':')?.split_once(':')?;
@@ -269,7 +327,7 @@ mod tests {
         // However the pipe cuts it.
         let mut found = Vec::new();
         for byte in bytes.as_bytes() {
-            reader.push(&[*byte]);
+            reader.push(&[*byte], true);
             while let Some(request) = reader.next() {
                 found.push(request);
             }
@@ -305,30 +363,59 @@ mod tests {
 
     #[test]
     fn a_request_that_its_writer_did_not_end_does_not_spoil_the_next() {
-        check(
-            ":ul_add:r1\nlocation\n:ps:r2\n\n",
-            &[Err("a request for `ul_add` did not end; it is dropped"), Ok(("ps", "r2", &[]))],
-        );
         let mut reader = RequestReader::new(64);
-        reader.push(b":ps:r");
+        let found = |reader: &mut RequestReader| -> Vec<bool> {
+            std::iter::from_fn(|| reader.next()).map(|request| request.is_ok()).collect()
+        };
+        reader.push(b":ps:r", true);
         reader.give_up();
-        reader.push(b":ps:r2\n\n");
-        let found: Vec<_> = std::iter::from_fn(|| reader.next()).map(|request| request.is_ok()).collect();
-        assert_eq!(found, [false, true]);
-        reader.push(b":ul_add:r\nlocat");
-        reader.push(b":ps:r2\n\n");
-        let found: Vec<_> = std::iter::from_fn(|| reader.next()).map(|request| request.is_ok()).collect();
-        assert_eq!(found, [false, true]);
+        reader.push(b":ps:r2\n\n", true);
+        assert_eq!(found(&mut reader), [false, true]);
+        for died in [":ul_add:r\nlocat", ":ul_add:r\nlocation\n"] {
+            reader.push(died.as_bytes(), true);
+            assert!(found(&mut reader).is_empty());
+            reader.push(b":ps:r2\n\n", true);
+            assert_eq!(found(&mut reader), [false, true]);
+        }
+    }
+
+    #[test]
+    fn a_line_within_a_request_is_never_a_request_of_its_own() {
+        check(":ul_add:r\nlocation\n:kill:x\n\n", &[Ok(("ul_add", "r", &["location", ":kill:x"]))]);
+        // The pipe was not empty after the read before, so this is the same writer.
+        let mut reader = RequestReader::new(64);
+        reader.push(b":ul_add:r\nlocation\n", true);
+        assert_eq!(reader.next(), None);
+        reader.push(b":kill:x\n\n", false);
+        assert_eq!(reader.next().and_then(Result::ok).map(|request| request.command), Some("ul_add".to_owned()));
+        assert_eq!(reader.next(), None);
+        // A message is long: a pipe may take it in pieces.
+        reader.push(b":t_uac_dlg:r\nM\nsip:a\n.\nTo: y\n.\n", true);
+        assert_eq!(reader.next(), None);
+        reader.push(b":kill:x\n\n.\n", true);
+        let args = reader.next().and_then(Result::ok).and_then(|request| request.args.into_iter().last());
+        assert_eq!((args, reader.next()), (Some(Data::from(":kill:x\r\n")), None));
+    }
+
+    #[test]
+    fn the_rest_of_a_request_that_is_too_long_is_no_request() {
+        let (line, rest) = ("x".repeat(64), ":kill:x\n\n");
+        let dropped = "a request of more than 64 bytes; it is dropped";
+        check(&format!(":ul_add:r\n{line}\n{rest}"), &[Err(dropped)]);
+        let start = ":t_uac_dlg:r\nM\nsip:a\n.\n.\n";
+        check(&format!("{start}{line}\n{rest}.\n"), &[Err(dropped)]);
+        let dropped = "a line of more than 64 bytes; it is dropped";
+        check(&format!("{start}{line}x{rest}.\n:ps:r\n\n"), &[Err(dropped), Ok(("ps", "r", &[]))]);
     }
 
     #[test]
     fn what_is_no_request_or_too_long_is_complained_about_and_dropped() {
         let stray = "a line that belongs to no request; one begins with `:command:reply_fifo`";
         check("hello\n:ps:r\n\n", &[Err(stray), Ok(("ps", "r", &[]))]);
-        let long = format!(":ps:r\n{}\n:ps:r2\n\n", "x".repeat(64));
+        let long = format!(":ps:r\n{}\n\n:ps:r2\n\n", "x".repeat(64));
         check(&long, &[Err("a request of more than 64 bytes; it is dropped"), Ok(("ps", "r2", &[]))]);
         let mut reader = RequestReader::new(64);
-        reader.push(&[b'x'; 65]);
+        reader.push(&[b'x'; 65], true);
         assert_eq!(reader.next(), Some(Err("a line of more than 64 bytes; it is dropped".to_owned())));
         assert!(reader.buffer.is_empty());
     }

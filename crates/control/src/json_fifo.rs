@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::fifo::{FifoSettings, REPLIES, open_pipe};
 use crate::ground::{FrontEnd, Ground};
 use crate::json_rpc::{self, Documents, Taken};
-use crate::path::{self, OpenError};
+use crate::path::OpenError;
 use crate::reply_pipe;
 
 /// Serves a FIFO.
@@ -21,8 +21,7 @@ use crate::reply_pipe;
 /// # Errors
 /// When it cannot be made.
 pub fn open(ground: &Ground, settings: &FifoSettings, is_pretty: bool) -> Result<FrontEnd, OpenError> {
-    let file = path::make_fifo(&settings.path, &settings.access)?;
-    let pipe = open_pipe(ground, &settings.path)?;
+    let (pipe, file) = open_pipe(ground, settings)?;
     let serve = serve(ground.clone(), pipe, settings.reply_dir.clone(), is_pretty);
     Ok(FrontEnd::start(ground, Some(file), serve))
 }

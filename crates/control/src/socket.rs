@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use module_api::Level;
+use nix::sys::socket::SockType;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -19,7 +20,7 @@ use crate::path::{self, Access, OpenError};
 /// When it cannot be made.
 pub fn open_stream(ground: &Ground, path: &Path, access: &Access) -> Result<FrontEnd, OpenError> {
     let _inside = ground.runtime.enter();
-    let (listener, file) = path::make_socket(path, access, |path| UnixListener::bind(path))?;
+    let (listener, file) = path::listen(path, access)?;
     Ok(FrontEnd::start(ground, Some(file), accept(ground.clone(), listener)))
 }
 
@@ -79,7 +80,8 @@ async fn serve(ground: &Ground, mut stream: UnixStream) {
 /// When it cannot be made.
 pub fn open_datagram(ground: &Ground, path: &Path, access: &Access, is_pretty: bool) -> Result<FrontEnd, OpenError> {
     let _inside = ground.runtime.enter();
-    let (socket, file) = path::make_socket(path, access, |path| UnixDatagram::bind(path))?;
+    let (socket, file) = path::make_socket(path, access, SockType::Datagram)?;
+    let socket = UnixDatagram::from_std(socket.into()).map_err(|error| OpenError::new(path.display(), error))?;
     Ok(FrontEnd::start(ground, Some(file), serve_datagrams(ground.clone(), Arc::new(socket), is_pretty)))
 }
 

@@ -21,7 +21,7 @@ use packet::{Request, Taken, take};
 /// When it cannot be made.
 pub fn open(ground: &Ground, path: &Path, access: &Access) -> Result<FrontEnd, OpenError> {
     let _inside = ground.runtime.enter();
-    let (listener, file) = path::make_socket(path, access, |path| UnixListener::bind(path))?;
+    let (listener, file) = path::listen(path, access)?;
     Ok(FrontEnd::start(ground, Some(file), accept(ground.clone(), listener)))
 }
 
