@@ -1,6 +1,7 @@
 //! The HTTP side: JSON-RPC, a path for each command, metrics and health.
 
 mod metrics;
+mod patient;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::json::{Json, to_text};
 use crate::json_rpc;
 use crate::openapi;
 use crate::path::OpenError;
+
+use patient::Patient;
 
 pub use metrics::text as metrics_text;
 
@@ -106,7 +109,7 @@ async fn serve(site: Arc<Site>, stream: TcpStream, peer: SocketAddr) {
         // Counts between two requests too, so that an idle client gives its place back.
         .header_read_timeout(patience)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
     // A client that breaks the protocol or is gone has got what it can get.
     let _ = connection.await;
 }
