@@ -183,11 +183,12 @@ fn arguments(command: &Command, params: Option<&Value>) -> Result<Vec<Data>, Com
             let mut args: Vec<Data> =
                 command.params.iter().map(|param| fields.get(param.name).map_or(Data::Null, of_json)).collect();
             // The last parameter may stand for many arguments.
-            if command.params.last().is_some_and(|param| param.kind == ArgumentKind::Rest)
-                && let Some(Data::List(rest)) = args.last_mut().map(std::mem::take)
-            {
-                args.pop();
-                args.extend(rest);
+            if command.params.last().is_some_and(|param| param.kind == ArgumentKind::Rest) {
+                match args.pop() {
+                    Some(Data::List(rest)) => args.extend(rest),
+                    Some(Data::Null) | None => {}
+                    Some(one) => args.push(one),
+                }
             }
             while args.last() == Some(&Data::Null) {
                 args.pop();
@@ -244,6 +245,8 @@ mod tests {
         check(request, Some(r#"{"jsonrpc":"2.0","result":{"Table":"location","AoRs":["alice"]},"id":1}"#));
         let request = r#"{"jsonrpc": "2.0", "method": "test.echo", "params": {"things": [1, 2]}, "id": 1}"#;
         check(request, Some(r#"{"jsonrpc":"2.0","result":[1,2],"id":1}"#));
+        let request = r#"{"jsonrpc": "2.0", "method": "test.echo", "params": {"things": "one"}, "id": 1}"#;
+        check(request, Some(r#"{"jsonrpc":"2.0","result":["one"],"id":1}"#));
         let request = r#"{"jsonrpc": "2.0", "method": "test.lookup", "params": {"tabel": "location"}, "id": 1}"#;
         let message = "Invalid params: no parameter is called `tabel`; usage: test.lookup TABLE [MOST]";
         check(request, Some(&format!(r#"{{"jsonrpc":"2.0","error":{{"code":-32602,"message":"{message}"}},"id":1}}"#)));
