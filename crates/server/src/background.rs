@@ -93,6 +93,11 @@ pub(crate) fn find_account(user: Option<&str>, group: Option<&str>) -> Result<()
     Ok(())
 }
 
+/// The number of the group that `user` belongs to first, which the server becomes where no group is named.
+pub(crate) fn primary_group(user: &str) -> Option<String> {
+    find_user(user).ok().map(|user| user.gid.to_string())
+}
+
 fn find_user(name: &str) -> Result<User> {
     let by_number = || name.parse().ok().and_then(|number| User::from_uid(Uid::from_raw(number)).ok().flatten());
     let user = User::from_name(name).ok().flatten().or_else(by_number);
@@ -108,6 +113,12 @@ fn find_group(name: &str) -> Result<Gid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_may_be_given_by_name_or_number() {
+        assert_eq!((primary_group("root"), primary_group("0")), (Some("0".to_owned()), Some("0".to_owned())));
+        assert_eq!(primary_group("no-such-user-here"), None);
+    }
 
     #[test]
     fn an_unknown_user_is_named_in_the_error() {

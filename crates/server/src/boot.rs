@@ -91,8 +91,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir };
     let opened = front_ends::open(&doors, &running, &commands, runtime.handle())?;
 
-    let user = arguments.user.clone().or_else(|| core_parameters::given(&settings, "user"));
-    let group = arguments.group.clone().or_else(|| core_parameters::given(&settings, "group"));
+    let (user, group) = front_ends::account(arguments, &settings);
     background::drop_privileges(user.as_deref(), group.as_deref())?;
     let own = stations.into_iter().zip(udp);
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;

@@ -14,7 +14,7 @@ use crate::arguments::Arguments;
 use crate::commands::CheckArguments;
 use crate::scratch::Scratch;
 use crate::start_modules::{self, Ground, Started};
-use crate::{background, boot, core_parameters, load, tls};
+use crate::{background, boot, front_ends, load, tls};
 
 /// Checks every file and prints what is wrong on standard output.
 ///
@@ -77,8 +77,7 @@ pub(crate) fn rehearse(arguments: &Arguments, configuration: Configuration) -> R
     let certificate = tls::server(&tls_settings)?;
     tls::client(&tls_settings)?;
     boot::identity(arguments, settings, certificate.is_some())?;
-    let user = arguments.user.clone().or_else(|| core_parameters::given(settings, "user"));
-    let group = arguments.group.clone().or_else(|| core_parameters::given(settings, "group"));
+    let (user, group) = front_ends::account(arguments, settings);
     background::find_account(user.as_deref(), group.as_deref())?;
     // Modules may have begun work that never ends, and nobody waits for it.
     runtime.shutdown_background();

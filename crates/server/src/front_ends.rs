@@ -14,9 +14,9 @@ use script::Settings;
 use tokio::runtime::Handle;
 
 use crate::arguments::Arguments;
-use crate::data;
 use crate::running::Running;
 use crate::start_modules::Started;
+use crate::{background, core_parameters, data};
 
 /// Who asks for ways in.
 pub(crate) struct Doors<'a> {
@@ -70,10 +70,11 @@ pub(crate) fn open(doors: &Doors<'_>, running: &Arc<Running>, commands: &Command
 }
 
 fn control_socket(doors: &Doors<'_>, ground: &Ground) -> Result<Option<FrontEnd>> {
+    let access = access(doors, 0o600, None, None);
     match doors.arguments.control.as_deref() {
         Some("off") => Ok(None),
-        Some(path) => Ok(Some(socket::open_stream(ground, Path::new(path), &Access::default())?)),
-        None => match socket::open_stream(ground, &data::control_socket(doors.data_dir), &Access::default()) {
+        Some(path) => Ok(Some(socket::open_stream(ground, Path::new(path), &access)?)),
+        None => match socket::open_stream(ground, &data::control_socket(doors.data_dir), &access) {
             Ok(front_end) => Ok(Some(front_end)),
             Err(error) => {
                 // Also where the path is longer than sockets' may be. SIP needs no operator to work.
@@ -125,7 +126,7 @@ fn refused(doors: &Doors<'_>) -> Vec<(&'static str, String)> {
 
 fn open_door(doors: &Doors<'_>, ground: &Ground, door: &Door) -> Result<FrontEnd, OpenError> {
     let path = run_dir(doors).join(door.path.as_deref().unwrap_or(door.kind.default_name()));
-    let access = Access { mode: door.mode, user: door.user.clone(), group: door.group.clone() };
+    let access = access(doors, door.mode, door.user.clone(), door.group.clone());
     let fifo_settings =
         || FifoSettings { path: path.clone(), access: access.clone(), reply_dir: PathBuf::from(&door.reply_dir) };
     match door.kind {
@@ -134,6 +135,21 @@ fn open_door(doors: &Doors<'_>, ground: &Ground, door: &Door) -> Result<FrontEnd
         DoorKind::JsonDatagram => socket::open_datagram(ground, &path, &access, door.is_pretty),
         DoorKind::Binrpc => binrpc::open(ground, &path, &access),
     }
+}
+
+/// Who may use a way in: who is named for it, else the user and group that the server becomes, for they must be able
+/// to remove it.
+fn access(doors: &Doors<'_>, mode: u32, user: Option<String>, group: Option<String>) -> Access {
+    let (own_user, own_group) = account(doors.arguments, doors.settings);
+    let own_group = own_group.or_else(|| background::primary_group(own_user.as_deref()?));
+    Access { mode, user: user.or(own_user), group: group.or(own_group) }
+}
+
+/// The user and the group that the server becomes once it listens: the command line goes before the script.
+pub(crate) fn account(arguments: &Arguments, settings: &Settings) -> (Option<String>, Option<String>) {
+    let user = arguments.user.clone().or_else(|| core_parameters::given(settings, "user"));
+    let group = arguments.group.clone().or_else(|| core_parameters::given(settings, "group"));
+    (user, group)
 }
 
 /// Where sockets and FIFOs without a path of their own lie.
