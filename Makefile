@@ -6,7 +6,7 @@ ARGS ?=
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test check bench fuzz peers
+.PHONY: help run test check bench instructions fuzz peers
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -19,7 +19,7 @@ test: peers ## Installs what tests need and runs every test
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
 
-check: ## The fast loop: format, lints, unit tests, tidy
+check: peers ## The fast loop: format, lints, unit tests, tidy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --quiet --workspace --exclude tests
@@ -29,6 +29,9 @@ check: ## The fast loop: format, lints, unit tests, tidy
 bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in bench/RESULTS.md
 	$(CARGO) build --release -p server -p bench
 	$(CARGO) run --quiet --release -p bench --bin side_by_side
+
+instructions: peers ## Counts the instructions of a REGISTER and of a call
+	$(CARGO) run --quiet --release -p bench --bin instructions
 
 fuzz: ## Runs each fuzz target for FUZZ_SECONDS
 	cd fuzz && for target in $$($(CARGO) fuzz list --fuzz-dir .); do \

@@ -140,7 +140,9 @@ impl Worker {
         while !self.is_finished() {
             self.station.poller.wait(Some(self.sleep()), &mut events)?;
             self.core.begin_turn(Instant::now(), unix_time());
-            self.receive(&mut batch);
+            for event in events.iter() {
+                self.receive(event.token as usize, &mut batch);
+            }
             self.take_mail();
             self.core.on_timers();
             self.flush();
@@ -176,16 +178,15 @@ impl Worker {
         self.shared.busy_workers.load(Ordering::Acquire) == 0 || Instant::now() >= stop_at
     }
 
-    /// Takes what lies in the UDP sockets, in the order in which it came.
-    fn receive(&mut self, batch: &mut ReceiveBatch) {
-        for n in 0..self.sockets.len() {
-            for _ in 0..BATCHES_PER_TURN {
-                let socket = &self.sockets[n];
-                let count = socket.udp.receive(batch).unwrap_or(0);
-                self.take_batch(n, batch);
-                if count < batch.capacity() {
-                    break;
-                }
+    /// Takes what lies in a UDP socket that has news, in the order in which it came. What is left after
+    /// some batches is news again at the next turn.
+    fn receive(&mut self, n: usize, batch: &mut ReceiveBatch) {
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(socket) = self.sockets.get(n) else { return };
+            let count = socket.udp.receive(batch).unwrap_or(0);
+            self.take_batch(n, batch);
+            if count < batch.capacity() {
+                return;
             }
         }
     }
