@@ -137,12 +137,22 @@ impl HeaderName {
                 return HeaderName::Other;
             }
             let (text, name) = SPELLINGS[entry as usize];
-            if text.len() == token.len() && text.as_bytes().eq_ignore_ascii_case(token) {
+            if is_same_name(text.as_bytes(), token) {
                 return name;
             }
             slot = (slot + 1) % SLOTS;
         }
     }
+}
+
+/// Whether a text is the name, in any case. Names are letters and hyphens: the bit of the case is left
+/// out for each byte, which only a CR in the place of a hyphen could profit from. Without an early exit
+/// the compiler compares many bytes at once.
+#[inline]
+fn is_same_name(name: &[u8], token: &[u8]) -> bool {
+    const CASE: u8 = 0x20;
+    let differ = |(a, b): (&u8, &u8)| (a ^ b) & !CASE | u8::from(*b == b'\r');
+    name.len() == token.len() && name.iter().zip(token).fold(0, |different, pair| different | differ(pair)) == 0
 }
 
 /// Slots of the hash table; a power of two.
@@ -200,7 +210,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_other() {
-        for text in ["", "z", "Vi", "Viaa", "X-Via", "Content_Length", "NewFangledHeader"] {
+        for text in ["", "z", "Vi", "Viaa", "X-Via", "Content_Length", "Content\rLength", "NewFangledHeader"] {
             assert_eq!(HeaderName::from_token(text.as_bytes()), HeaderName::Other, "{text}");
         }
     }

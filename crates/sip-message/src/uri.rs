@@ -62,7 +62,7 @@ impl<'a> Host<'a> {
         let labels = text.strip_suffix(b".").unwrap_or(text);
         let last = labels.rsplit(|&byte| byte == b'.').next()?;
         if last.first().is_some_and(u8::is_ascii_digit) {
-            return std::str::from_utf8(text).ok()?.parse().ok().map(Host::V4);
+            return parse_v4(text).map(Host::V4);
         }
         (!last.is_empty()).then_some(Host::Name(text))
     }
@@ -85,6 +85,24 @@ impl<'a> Host<'a> {
             _ => false,
         }
     }
+}
+
+/// Four numbers of one to three digits without leading zeros, as the standard library reads them; its
+/// reader works letter by letter through three layers and cost a tenth of taking a Via apart.
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0u8; 4];
+    let mut parts = text.split(|&byte| byte == b'.');
+    for octet in &mut octets {
+        let digits = parts.next().filter(|digits| matches!(digits.len(), 1..=3))?;
+        if digits.len() > 1 && digits[0] == b'0' {
+            return None;
+        }
+        let number = digits
+            .iter()
+            .try_fold(0u16, |number, &digit| digit.is_ascii_digit().then(|| number * 10 + u16::from(digit - b'0')))?;
+        *octet = u8::try_from(number).ok()?;
+    }
+    parts.next().is_none().then(|| octets.into())
 }
 
 /// An IPv6 address; also with the third colon before an IPv4 part that the grammar of RFC 3261
@@ -353,6 +371,29 @@ fn check_headers(text: &[u8], start: usize) -> Result<&[u8], usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_read_as_in_the_standard_library() {
+        for text in [
+            "0.0.0.0",
+            "192.0.2.1",
+            "255.255.255.255",
+            "256.0.0.1",
+            "01.2.3.4",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.4.",
+            "1..3.4",
+            "1.2.3.x",
+            "1.2.3.+4",
+            "1.2.3.0004",
+            "1.2.3.00",
+            "",
+            ".",
+        ] {
+            assert_eq!(parse_v4(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+    }
 
     fn uri(text: &str) -> Uri<'_> {
         Uri::parse(text.as_bytes()).unwrap_or_else(|reject| panic!("{text}: {reject}"))
