@@ -53,10 +53,10 @@ pub async fn run_all(open: impl AsyncFn() -> Store) {
     macro_rules! each {
         ($($case:ident),+ $(,)?) => {
             $({
-                let store = open().await;
                 // On the heap: all cases in one future are more than a thread's stack.
+                let store = Box::pin(open()).await;
                 Box::pin($case(&store)).await;
-                store.close().await;
+                Box::pin(store.close()).await;
             })+
         };
     }
