@@ -53,6 +53,22 @@ fn a_script_that_a_bound_ended_answers_with_500() {
     assert_eq!(network.start_lines(CALLER), ["SIP/2.0 500 Server Internal Error"]);
 }
 
+// RFC 3581 section 4: what the script forces counts for the very first copy too.
+#[test]
+fn a_forced_rport_is_told_to_the_next_hop() {
+    let script = "#!KAMAILIO\nloadmodule \"tm.so\"\nrequest_route { force_rport(); t_relay(); }\n";
+    let via = "SIP/2.0/UDP 10.0.0.1:5099;branch=z9hG4bK1";
+    let mut network = Network::new(script);
+    network.send("198.51.100.9:7777", &with_via(via));
+    network.settle();
+    let relayed = network.received_one(CALLEE);
+    let marked = format!("Via: {via};received=198.51.100.9;rport=7777");
+    assert_eq!(relayed.lines().filter(|line| line.starts_with("Via:")).nth(1), Some(&marked[..]));
+    network.send(CALLEE, &answer(&relayed, "200 OK"));
+    network.settle();
+    assert_eq!(network.start_lines("198.51.100.9:7777"), ["SIP/2.0 200 OK"]);
+}
+
 // 18.2.1, 18.2.2.
 #[test]
 fn a_sender_behind_another_address_is_answered_there_at_the_port_it_names() {

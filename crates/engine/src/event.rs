@@ -36,6 +36,16 @@ impl Core {
         !end.is_dropped
     }
 
+    /// Ends what a route has begun on a context that nothing follows: a transaction that it made is answered or
+    /// forgotten, and has its timers.
+    pub(crate) fn finish_event(&mut self, context: &mut Context) {
+        if let Some(key) = context.transaction {
+            self.keep(key, context);
+            self.finish_request(key);
+            self.settle(key);
+        }
+    }
+
     /// Runs a route on a context of its own, which nothing follows.
     pub(crate) fn start_event_route(&mut self, route: RouteId, mut context: Context) {
         let program = self.program_of(Some(&context));
@@ -57,6 +67,8 @@ impl Core {
         };
         let mut context = Context::new(Arc::new(message), arrival, RouteKind::Send);
         context.set_note(Departure { socket: way.socket, transport: way.transport, peer: way.peer });
-        !self.run_at_once(program, route, &mut context).is_dropped
+        let end = self.run_at_once(program, route, &mut context);
+        self.finish_event(&mut context);
+        !end.is_dropped
     }
 }

@@ -192,6 +192,7 @@ impl Core {
         let transaction = self.table.transaction_mut(key).ok_or(RelayError::Full)?;
         transaction.left.record_route.clone_from(&context.record_route);
         transaction.left.own_via.clone_from(&context.own_via);
+        transaction.left.is_rport_forced = context.is_rport_forced;
         transaction.left.timeouts = context.timeouts;
         self.open_branch(key, branch)
     }

@@ -30,7 +30,7 @@ impl Core {
         self.send_reply_bytes(way, bytes);
         self.shared.statistics.count_stateless(reply.code);
         context.is_answered = reply.code >= 200;
-        let route = self.program().engine_routes().stateless_response;
+        let route = self.program.engine_routes().stateless_response;
         self.tell_of_reply(route, context, reply.code);
         Ok(())
     }
@@ -54,7 +54,7 @@ impl Core {
             // What the branches may still answer is of no use any more.
             self.cancel_pending(key);
         }
-        let route = self.program_of(Some(context)).engine_routes().local_response_sent;
+        let route = self.local_response_sent(key);
         self.tell_of_reply(route, context, reply.code);
         Ok(())
     }
@@ -76,8 +76,13 @@ impl Core {
             self.observe_reply(key, &gone, None);
         }
         context.transaction = Some(key);
-        let route = self.program_of(Some(&context)).engine_routes().local_response_sent;
+        let route = self.local_response_sent(key);
         self.tell_of_reply(route, &mut context, code);
+    }
+
+    fn local_response_sent(&self, key: TransactionKey) -> Option<RouteId> {
+        let program = self.table.transaction(key).map_or(&self.program, |transaction| &transaction.program);
+        program.engine_routes().local_response_sent
     }
 
     /// Runs the route of those who want to know about replies made here.
@@ -90,7 +95,7 @@ impl Core {
 
     /// Runs the route of those who want to know about ACKs that end here.
     pub(crate) fn tell_of_filtered_ack(&mut self, message: Arc<Message>, arrival: Arrival) {
-        if let Some(route) = self.program().engine_routes().filtered_ack {
+        if let Some(route) = self.program.engine_routes().filtered_ack {
             self.run_event_route(route, &mut Context::new(message, arrival, RouteKind::Event));
         }
     }

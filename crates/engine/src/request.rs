@@ -16,6 +16,7 @@ impl Core {
         if let Err(reject) = message.validate() {
             self.shared.statistics.malformed.increment();
             let mut context = Context::new(message, arrival, RouteKind::Request);
+            context.is_rport_forced = self.shared.settings.forces_rport;
             if let Some(code) = reject.status() {
                 // Where even the Via cannot be read the reply has nowhere to go, and that is all right.
                 let _ = self.reply_stateless(&mut context, &Reply::new(code, reject.reason().as_bytes()));

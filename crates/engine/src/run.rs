@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use module_api::{Context, Level, NewTransaction, Reply, RouteId, RouteKind, TransactionKey, Wait};
-use script::{BoundProgram, End, Progress, Run};
+use script::{BoundProgram, End, Progress, Run, Stop};
 use sip_message::Method;
 
 use crate::outgoing::Sender;
 use crate::relay::Refusal;
 use crate::wait::{After, Finished, Parked, Waiting};
 use crate::worker_core::Core;
+
+/// How deep routes that run at once may be nested: a reply in an event's route causes the next event.
+const MOST_NESTED: u8 = 8;
 
 impl Core {
     /// Runs `route` on `context` until it ends or waits; `after` says what its end means.
@@ -22,6 +25,21 @@ impl Core {
 
     /// Runs `route` where nothing may wait, and says how it ended.
     pub(crate) fn run_at_once(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: &mut Context) -> End {
+        // A route about replies that makes a reply runs again for that one: each run has bounds of its own,
+        // so that only this one ends it.
+        if self.nesting >= MOST_NESTED {
+            self.shared
+                .log
+                .write(Level::Error, b"routes of events cause each other without end; the innermost is left out");
+            return End { code: -1, is_dropped: false, stop: Some(Stop::Depth) };
+        }
+        self.nesting += 1;
+        let end = self.run_to_its_end(program, route, context);
+        self.nesting -= 1;
+        end
+    }
+
+    fn run_to_its_end(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: &mut Context) -> End {
         let mut run = Run::start(program, route);
         run.trace(self.shared.tracing.tracer(context));
         let mut progress = run.step_until_done(context, self);
@@ -115,9 +133,13 @@ impl Core {
         self.settle(key);
     }
 
-    /// A bound has ended the script: whoever waits for an answer learns that it is not their fault.
+    /// A bound has ended the script: whoever waits for an answer learns that it is not their fault. What has
+    /// been relayed or forwarded by then goes on: its answer comes from there.
     fn refuse_stopped(&mut self, context: &mut Context) {
-        if !context.is_answered {
+        let transaction = context.transaction.and_then(|key| self.table.transaction(key));
+        let is_relayed = transaction.is_some_and(|transaction| !transaction.branches.is_empty());
+        let is_forwarded = context.note::<Refusal>().is_some_and(|refusal| refusal.0.is_none());
+        if !(context.is_answered || is_relayed || is_forwarded) {
             // An ACK takes no reply, and one that is answered takes no second.
             let _ = self.send_stateless_reply(context, &Reply::new(500, b"Server Internal Error"));
         }
@@ -126,7 +148,7 @@ impl Core {
     /// The request route is over. What could not be relayed is refused, unless the script has done so. What it
     /// neither relayed nor answered ends without a word, as a request does that a script drops; but not
     /// an INVITE that has had its 100, whose caller would wait for ever (RFC 3261 section 17.2.1).
-    fn finish_request(&mut self, key: TransactionKey) {
+    pub(crate) fn finish_request(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.transaction(key) else { return };
         if !transaction.branches.is_empty() || transaction.status >= 200 || transaction.holds > 0 {
             return;
@@ -154,6 +176,7 @@ impl Core {
     /// Starts the request route for a request.
     pub(crate) fn route_request(&mut self, mut context: Context) {
         debug_assert_eq!(context.kind, RouteKind::Request);
+        context.is_rport_forced = self.shared.settings.forces_rport;
         // What belongs to a call that is there goes on: requests within dialogs, ACK and CANCEL.
         let is_new =
             context.message.to_tag().is_none() && !matches!(context.message.method(), Method::Ack | Method::Cancel);
@@ -162,10 +185,9 @@ impl Core {
             return;
         }
         let program = self.program();
-        context.is_rport_forced = self.shared.settings.forces_rport;
         let before = program.engine_routes().pre_routing;
         if before.is_some_and(|route| !self.run_event_route(route, &mut context)) {
-            return;
+            return self.finish_event(&mut context);
         }
         match program.main() {
             Some(route) => self.run_route(&program, route, context, After::Request),

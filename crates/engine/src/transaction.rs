@@ -146,9 +146,9 @@ impl Transaction {
 
     /// Keeps the edits and the target that a failure route starts from.
     pub(crate) fn keep_request_edits(&mut self, context: &Context) {
-        if !context.edits.is_empty() {
-            self.left.edits.clone_from(&context.edits);
-        }
+        // Also when there are none: those of an earlier try may be of the message before
+        // `msg_apply_changes()`, and mean other bytes in this one.
+        self.left.edits.clone_from(&context.edits);
         if context.hooks.failure.is_some() || self.program.is_observed() {
             self.left.target = context.target.clone();
         }

@@ -84,6 +84,8 @@ pub struct Core {
     pub(crate) waiting: WaitingRoom,
     pub(crate) outbox: Vec<Outgoing>,
     pub(crate) random: Random,
+    /// How many routes that run at once are inside each other at the moment.
+    pub(crate) nesting: u8,
     /// What each socket is called in Via and Record-Route.
     pub(crate) sent_by: Box<[(Bytes, u16)]>,
     pub(crate) later: Later,
@@ -92,7 +94,7 @@ pub struct Core {
     /// Work for other workers, each by its number.
     pub(crate) for_others: Vec<(usize, Job)>,
     /// The script of this turn: the same from a message's first route to its last.
-    program: Arc<BoundProgram>,
+    pub(crate) program: Arc<BoundProgram>,
     due: Vec<TransactionKey>,
     /// What stands in front of log lines while a script runs that wants it so.
     pub(crate) log_prefix: Bytes,
@@ -110,6 +112,7 @@ impl Core {
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
             random: Random::new(shared.key, number),
+            nesting: 0,
             sent_by: shared.identity.sockets.iter().map(Socket::sent_by).collect(),
             later: Later::default(),
             worker_count: 1,
@@ -150,7 +153,9 @@ impl Core {
         if let Some(route) = self.program.engine_routes().message_received {
             let mut context = Context::new(Arc::clone(&message), arrival, RouteKind::Event);
             context.reply_code = message.status().unwrap_or_default();
-            if !self.run_event_route(route, &mut context) {
+            let goes_on = self.run_event_route(route, &mut context);
+            self.finish_event(&mut context);
+            if !goes_on {
                 return;
             }
         }

@@ -88,8 +88,9 @@ impl ReceiveBatch {
         // Each failed call takes one error that ICMP left; so many in a row that this gives up
         // means a flood, and the caller comes back.
         for _ in 0..SLOTS {
-            // SAFETY: `point` has aimed every header at memory that this value owns, with its true
-            // lengths; `headers` has SLOTS entries. A failed call leaves them as they were.
+            // SAFETY: `point` has aimed every header, now or in an earlier call, at memory that this
+            // value owns and that does not move, with its true lengths; `headers` has SLOTS entries. Only
+            // the kernel follows the pointers. A failed call leaves them as they were.
             let received = unsafe {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
