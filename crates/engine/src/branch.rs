@@ -76,8 +76,14 @@ impl Core {
     pub(crate) fn fail_over(&mut self, sender: Sender) {
         let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         let is_room = transaction.branches.len() < usize::from(self.shared.settings.max_branches);
+        let is_wanted = !transaction.left.tuning.no_failover && !transaction.responses.is_replica(sender.branch);
         let Some(failed) = transaction.branches.get_mut(sender.branch as usize) else { return };
-        if transaction.is_canceled || !is_room || failed.further.is_empty() || !matches!(failed.cancel, Cancel::No) {
+        if !is_wanted
+            || transaction.is_canceled
+            || !is_room
+            || failed.further.is_empty()
+            || !matches!(failed.cancel, Cancel::No)
+        {
             return;
         }
         let mut next = Branch::new(failed.target.clone());
@@ -231,6 +237,8 @@ impl Core {
                 timers.request_timeout = no_reply;
             }
             timers.ringing_timeout = no_final.unwrap_or(timers.ringing_timeout);
+            timers.t1 = transaction.left.tuning.t1.unwrap_or(timers.t1);
+            timers.t2 = transaction.left.tuning.t2.unwrap_or(timers.t2);
         }
         timers
     }

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use module_api::{
-    Context, Host, Job, Level, Matched, NewTransaction, OnAnswer, OwnRequest, RelayError, RelayOptions, Reply,
+    Context, Host, Job, Level, Matched, NewTransaction, OnAnswer, OwnRequest, Pending, RelayError, RelayOptions, Reply,
     ReplyError, RouteId, RouteKind, Socket, Standing, TransactionKey,
 };
 use sip_message::Transport;
 
+use crate::outgoing::Sender;
 use crate::relay::Refusal;
 use crate::transaction::Client;
 use crate::worker_core::Core;
@@ -74,6 +75,7 @@ impl Host for Core {
             has_reply: branch.is_some_and(|branch| branch.reply.is_some()),
             is_local: branch.is_some_and(|branch| branch.status >= 300 && branch.reply.is_none()),
             is_timeout: branch.is_some_and(|branch| branch.status == 408 && matches!(branch.client, Client::Done)),
+            is_expired: transaction.left.tuning.lifetime.is_some() && transaction.expires.is_none(),
             request: Some(std::sync::Arc::clone(&transaction.request)),
             request_arrival: Some(transaction.arrival),
             replies: transaction.branches.iter().map(|branch| branch.reply.clone()).collect(),
@@ -82,6 +84,38 @@ impl Host for Core {
 
     fn cancel_branches(&mut self, key: TransactionKey) {
         self.cancel_pending(key);
+    }
+
+    fn cancel_branch(&mut self, key: TransactionKey, branch: u16, all_but_it: bool) {
+        let Some(transaction) = self.table.transaction(key) else { return };
+        let pending: smallvec::SmallVec<[u16; 4]> =
+            transaction.responses.pending().filter(|pending| (*pending == branch) != all_but_it).collect();
+        for branch in pending {
+            Core::cancel_branch(self, Sender { transaction: key, branch });
+        }
+    }
+
+    fn drop_replies(&mut self, context: &Context, only_latest: bool) {
+        let Some(transaction) = context.transaction.and_then(|key| self.table.transaction_mut(key)) else { return };
+        let first = if only_latest { transaction.latest_try } else { 0 };
+        let end = transaction.branches.len() as u16;
+        transaction.responses.leave_out(first..end);
+    }
+
+    fn suspend(&mut self, context: &mut Context) -> Option<Pending> {
+        self.suspend_run(context)
+    }
+
+    fn resume(&mut self, pending: Pending, route: &str) -> bool {
+        self.resume_run(pending, route)
+    }
+
+    fn name_of(&self, context: &Context) -> Option<Pending> {
+        self.pending_name(context)
+    }
+
+    fn intervene(&mut self, call_id: &[u8], cseq: u32, reply: Option<(u16, Bytes)>) -> bool {
+        self.intervene_in(call_id, cseq, reply)
     }
 
     fn release(&mut self, context: &mut Context) {

@@ -69,7 +69,7 @@ impl Core {
         self.shared.statistics.transactions.increment();
         let mut branch = Branch::new(context.target);
         branch.edits = (!context.edits.is_empty()).then(|| Box::new(context.edits));
-        if let Err(error) = self.open_branch(key, branch) {
+        if let Err(error) = self.open_branch(key, branch, false) {
             let (status, _) = error.status();
             // What cannot be sent counts as 503, as a transport error does (8.1.3.1).
             self.answer_own(key, if status == 400 { 400 } else { 503 }, None);
@@ -92,6 +92,11 @@ impl Core {
             is_canceled: false,
             loop_hash: self.loop_hash(&context.message),
             holds: 0,
+            suspended: None,
+            is_lent: false,
+            queue: Vec::new(),
+            latest_try: 0,
+            expires: None,
             wake: None,
             program: self.program(),
         }

@@ -87,15 +87,20 @@ impl Core {
                 return Ok(());
             }
         }
-        let targets = take_targets(context);
+        let lifetime = context.tuning.lifetime;
+        // A copy takes no target away from the relay that follows.
+        let targets = if options.is_replica { vec![context.target.clone()] } else { take_targets(context) };
         if targets.is_empty() {
             return Err(RelayError::NoBranches);
         }
+        let now = self.now;
         let result = self.add_branches(key, context, targets, options);
         if let Some(transaction) = self.table.transaction_mut(key) {
             transaction.keep_request_edits(context);
+            transaction.expires = transaction.expires.or(lifetime.and_then(|lifetime| now.checked_add(lifetime)));
         }
-        if result.is_ok() && !options.is_quiet {
+        self.settle(key);
+        if result.is_ok() && !options.is_quiet && !options.is_replica {
             self.send_trying(context);
         }
         result
@@ -194,11 +199,17 @@ impl Core {
         transaction.left.own_via.clone_from(&context.own_via);
         transaction.left.is_rport_forced = context.is_rport_forced;
         transaction.left.timeouts = context.timeouts;
-        self.open_branch(key, branch)
+        transaction.left.tuning = context.tuning;
+        self.open_branch(key, branch, options.is_replica)
     }
 
     /// Finds the way of a new branch and starts it, or has its names looked up first.
-    pub(crate) fn open_branch(&mut self, key: TransactionKey, mut branch: Branch) -> Result<(), RelayError> {
+    pub(crate) fn open_branch(
+        &mut self,
+        key: TransactionKey,
+        mut branch: Branch,
+        is_replica: bool,
+    ) -> Result<(), RelayError> {
         let questions = match self.plan(&branch.target, branch.transport) {
             Ok(hops) => {
                 branch.further = hops;
@@ -209,7 +220,11 @@ impl Core {
             Err(Unplanned::Never(error)) => return Err(error),
         };
         let transaction = self.table.transaction_mut(key).ok_or(RelayError::Full)?;
-        let number = transaction.responses.add_branch().ok_or(RelayError::AlreadyAnswered)?;
+        let number = match is_replica {
+            true => transaction.responses.add_replica(),
+            false => transaction.responses.add_branch(),
+        };
+        let number = number.ok_or(RelayError::AlreadyAnswered)?;
         transaction.branches.push(branch);
         let sender = Sender { transaction: key, branch: number };
         match questions {

@@ -132,6 +132,11 @@ impl Core {
             is_canceled: false,
             loop_hash: self.loop_hash(&context.message),
             holds: 0,
+            suspended: None,
+            is_lent: false,
+            queue: Vec::new(),
+            latest_try: 0,
+            expires: None,
             wake: None,
             program: self.program(),
         }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use module_api::{Arrival, Context, RouteKind, TransactionKey};
 use sip_message::{HeaderName, Message, Method};
-use sip_proto::response_context::{Decision, Preference, Upstream};
+use sip_proto::response_context::{Decision, Upstream};
 use sip_proto::transaction::ClientVerdict;
 use sip_proto::{branch, forward};
 
 use crate::outgoing::Sender;
 use crate::resolve::UNREACHABLE;
-use crate::transaction::{Branch, Cancel, Client, Server};
+use crate::transaction::{Branch, Cancel, Client, Queued, Server};
 use crate::wait::After;
 use crate::worker_core::Core;
 
@@ -161,7 +161,7 @@ impl Core {
         }
     }
 
-    fn run_transaction_reply_route(&mut self, sender: Sender, mut context: Context) {
+    pub(crate) fn run_transaction_reply_route(&mut self, sender: Sender, mut context: Context) {
         let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         let route = transaction.left.hooks.reply;
         let program = Arc::clone(&transaction.program);
@@ -169,6 +169,9 @@ impl Core {
             self.finish_reply_route(sender, context, false);
             return self.settle(sender.transaction);
         };
+        if transaction.is_lent {
+            return transaction.enqueue(Queued::Reply(sender.branch, Box::new(context)));
+        }
         context.request = Some(Arc::clone(&transaction.request));
         transaction.lend(&mut context);
         self.run_route(&program, route, context, After::Reply(sender.branch));
@@ -180,6 +183,10 @@ impl Core {
         // Dropping a final reply would leave the caller waiting for ever; both families drop only 1xx here.
         if is_dropped && status < 200 {
             return;
+        }
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
+        if status >= 300 && transaction.left.hooks.branch_failure.is_some() {
+            self.run_branch_failure(sender, status, Some(&context.message));
         }
         let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         match transaction.responses.on_response(sender.branch, status) {
@@ -234,6 +241,10 @@ impl Core {
         }
         branch.status = status;
         branch.reply = None;
+        if transaction.left.hooks.branch_failure.is_some() {
+            self.run_branch_failure(sender, status, None);
+        }
+        let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
         match transaction.responses.on_local(sender.branch, status) {
             Decision::Complete => self.complete(sender.transaction),
             Decision::Absorb | Decision::Forward { .. } | Decision::Keep { .. } => {}
@@ -241,12 +252,15 @@ impl Core {
     }
 
     /// Every branch has failed: the failure route may try elsewhere, else the best reply goes upstream.
-    fn complete(&mut self, key: TransactionKey) {
+    pub(crate) fn complete(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.transaction_mut(key) else { return };
         if transaction.status >= 200 {
             return;
         }
-        let Some(best) = transaction.responses.best(Preference::Rfc) else { return };
+        let Some(best) = transaction.responses.best(transaction.preference()) else { return };
+        if transaction.is_lent && transaction.left.hooks.failure.is_some() {
+            return transaction.enqueue(Queued::Complete);
+        }
         if transaction.program.is_observed() {
             let reply = transaction.branches.get(best.branch as usize).and_then(|branch| branch.reply.clone());
             self.observe_failure(key, best.status, reply.as_ref());
@@ -267,10 +281,15 @@ impl Core {
     /// The failure route is over, which began with `branches` branches.
     pub(crate) fn finish_failure(&mut self, key: TransactionKey, branches: u16) {
         let Some(transaction) = self.table.transaction(key) else { return };
+        let has_more = transaction.branches.len() > usize::from(branches);
+        if has_more {
+            self.forget_earlier_replies(key, branches);
+        }
+        let Some(transaction) = self.table.transaction(key) else { return };
         if transaction.status >= 200 || !transaction.responses.all_final() {
             return;
         }
-        if transaction.branches.len() > usize::from(branches) {
+        if has_more {
             // Its branches have failed meanwhile: a route that armed itself again is asked again.
             self.complete(key);
         } else {
@@ -281,7 +300,7 @@ impl Core {
     /// Sends the best reply upstream (16.7 steps 6 to 9).
     fn send_best(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.transaction(key) else { return };
-        let Some(best) = transaction.responses.best(Preference::Rfc) else { return };
+        let Some(best) = transaction.responses.best(transaction.preference()) else { return };
         if matches!(transaction.server, Server::Own(_)) {
             return self.complete_own(key, best);
         }

@@ -100,6 +100,7 @@ impl Core {
         }
         if let Some(key) = parked.context.transaction {
             self.hold(key);
+            self.set_lent(key, true);
             self.settle(key);
         }
         let id = self.waiting.enter(Waiting::Script(Box::new(parked)));
@@ -120,6 +121,10 @@ impl Core {
             }
             return;
         };
+        self.set_lent(key, false);
+        if self.is_suspended(key, parked.after) {
+            return self.put_aside(key, parked);
+        }
         self.keep(key, &mut parked.context);
         match parked.after {
             After::Request => self.finish_request(key),
@@ -130,6 +135,7 @@ impl Core {
                 self.finish_reply_route(sender, parked.context, end.is_dropped);
             }
         }
+        self.run_queued(key);
         self.settle(key);
     }
 
@@ -150,7 +156,13 @@ impl Core {
     /// an INVITE that has had its 100, whose caller would wait for ever (RFC 3261 section 17.2.1).
     pub(crate) fn finish_request(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.transaction(key) else { return };
-        if !transaction.branches.is_empty() || transaction.status >= 200 || transaction.holds > 0 {
+        if transaction.status >= 200 || transaction.holds > 0 {
+            return;
+        }
+        if !transaction.branches.is_empty() {
+            if transaction.responses.has_only_replicas() && transaction.left.refusal.is_none() {
+                self.end_without_branches(key);
+            }
             return;
         }
         match (transaction.left.refusal, transaction.status) {

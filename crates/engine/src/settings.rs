@@ -31,6 +31,8 @@ pub struct Settings {
     pub asks_rport: bool,
     /// Requests over UDP larger than this leave over TCP (RFC 3261 section 18.1.1), where TCP is there.
     pub udp_mtu: usize,
+    /// Which replies are left out of the choice when a failure route tries elsewhere.
+    pub forgets: Forgets,
     /// Most branches of one transaction, and `Max-Breadth` for requests that bring none (RFC 5393).
     pub max_branches: u16,
 }
@@ -49,9 +51,22 @@ impl Default for Settings {
             forces_rport: false,
             asks_rport: false,
             udp_mtu: 1300,
+            forgets: Forgets::Nothing,
             max_branches: 60,
         }
     }
+}
+
+/// Replies of earlier tries that do not count for the final one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Forgets {
+    /// The best of all is chosen (RFC 3261 section 16.7 step 6).
+    #[default]
+    Nothing,
+    /// Those of all tries before, as Kamailio does.
+    Earlier,
+    /// Those of the try that has just failed.
+    Latest,
 }
 
 /// A name under which this server is addressed.

@@ -93,6 +93,17 @@ impl Table {
         found
     }
 
+    /// The transaction of a request with that Call-ID and CSeq number, by a look at all: rarely asked for.
+    pub(crate) fn find_call(&self, call_id: &[u8], cseq: u32) -> Option<TransactionKey> {
+        let is_it = |transaction: &Transaction| {
+            transaction.request.call_id() == call_id
+                && transaction.request.cseq().is_ok_and(|found| found.number == cseq)
+                && !matches!(transaction.server, Server::Own(_))
+        };
+        let (slot, entry) = self.entries.iter().find(|(_, entry)| is_it(&entry.transaction))?;
+        Some(TransactionKey { slot: slot as u32, generation: entry.generation })
+    }
+
     /// Whether some request has had no final reply yet.
     pub(crate) fn has_unanswered(&self) -> bool {
         self.entries

@@ -18,6 +18,8 @@ impl Core {
         }
         transaction.wake = None;
         self.on_server_timer(key);
+        self.on_suspension_timer(key);
+        self.on_lifetime_over(key);
         let count = self.table.transaction(key).map_or(0, |transaction| transaction.branches.len());
         for branch in 0..count {
             self.on_branch_timer(Sender { transaction: key, branch: branch as u16 });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{Arrival, Attributes, Context, Hooks, Notes, OwnVia, Records, RelayError, RouteKind, Target};
+use module_api::{Arrival, Attributes, Context, Hooks, Notes, OwnVia, Records, RelayError, RouteKind, Target, Tuning};
 use script::BoundProgram;
 use sip_message::{Edits, Message, Transport};
 use sip_proto::resolve::Hop;
@@ -13,6 +13,7 @@ use sip_proto::transaction::{InviteClient, InviteServer, NonInviteClient, NonInv
 
 use crate::outgoing::Way;
 use crate::own::Own;
+use crate::wait::After;
 
 /// A request that this server answers for (RFC 3261 section 16).
 pub(crate) struct Transaction {
@@ -35,6 +36,16 @@ pub(crate) struct Transaction {
     pub(crate) loop_hash: u64,
     /// Whether a script run or a lookup still holds it, so that its end must wait.
     pub(crate) holds: u16,
+    /// Set while it waits for the script of another message.
+    pub(crate) suspended: Option<Box<Suspended>>,
+    /// Whether a parked run holds its attributes.
+    pub(crate) is_lent: bool,
+    /// What shall run as soon as they are back.
+    pub(crate) queue: Vec<Queued>,
+    /// With which branch its latest try began.
+    pub(crate) latest_try: u16,
+    /// When it has lasted too long.
+    pub(crate) expires: Option<Instant>,
     /// When the wheel wakes it.
     pub(crate) wake: Option<Instant>,
     /// The program under which it began; a reload does not change it.
@@ -55,10 +66,27 @@ pub(crate) struct Left {
     pub(crate) record_route: Option<Bytes>,
     pub(crate) own_via: Option<Box<OwnVia>>,
     pub(crate) timeouts: (Option<Duration>, Option<Duration>),
+    pub(crate) tuning: Tuning,
     pub(crate) reply_headers: Vec<u8>,
     pub(crate) is_rport_forced: bool,
     /// What modules noted about the request, such as whose credentials were verified.
     pub(crate) notes: Notes,
+}
+
+/// A run that waits for the script of another message.
+pub(crate) struct Suspended {
+    /// When it has waited too long: then it counts as 408.
+    pub(crate) until: Instant,
+    /// The context, and what its run was for; none before that run has ended.
+    pub(crate) parked: Option<(Context, After)>,
+}
+
+/// What waits until a parked run gives the attributes back.
+pub(crate) enum Queued {
+    /// The reply route, on a reply of this branch.
+    Reply(u16, Box<Context>),
+    /// The end of all branches.
+    Complete,
 }
 
 /// The server transaction (RFC 3261 section 17.2).
@@ -135,6 +163,8 @@ impl Transaction {
         left.records = std::mem::take(&mut context.records);
         left.hooks = context.hooks;
         left.timeouts = context.timeouts;
+        left.tuning = context.tuning;
+        self.responses.set_6xx_ordinary(context.tuning.is_6xx_ordinary);
         left.record_route.clone_from(&context.record_route);
         left.own_via.clone_from(&context.own_via);
         left.is_rport_forced = context.is_rport_forced;
@@ -165,6 +195,7 @@ impl Transaction {
         context.records = std::mem::take(&mut left.records);
         context.hooks = left.hooks;
         context.timeouts = left.timeouts;
+        context.tuning = left.tuning;
         context.record_route.clone_from(&left.record_route);
         context.own_via.clone_from(&left.own_via);
         context.is_rport_forced = left.is_rport_forced;
@@ -180,12 +211,16 @@ impl Transaction {
     /// The earliest moment at which something is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let branches = self.branches.iter().filter_map(Branch::deadline);
-        branches.chain(self.server.deadline()).min()
+        let suspended = self.suspended.as_ref().map(|suspended| suspended.until);
+        branches.chain([self.server.deadline(), suspended, self.expires].into_iter().flatten()).min()
     }
 
     /// Whether nothing can happen to it any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.holds == 0 && self.server.is_terminated() && self.branches.iter().all(Branch::is_over)
+        self.holds == 0
+            && self.suspended.is_none()
+            && self.server.is_terminated()
+            && self.branches.iter().all(Branch::is_over)
     }
 }
 

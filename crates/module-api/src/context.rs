@@ -59,6 +59,8 @@ pub struct Context {
     pub own_via: Option<Box<OwnVia>>,
     /// How long a branch may stay without any reply, and without a final one; none: as configured.
     pub timeouts: (Option<Duration>, Option<Duration>),
+    /// How the transaction deals with time and failures, where the script says so.
+    pub tuning: Tuning,
     /// Which branch a branch or reply route is about; 0 elsewhere.
     pub branch_index: u16,
     /// The transaction of the message, once there is one.
@@ -96,6 +98,7 @@ impl Context {
             is_rport_forced: false,
             own_via: None,
             timeouts: (None, None),
+            tuning: Tuning::default(),
             branch_index: 0,
             transaction: None,
             return_code: 1,
@@ -200,6 +203,23 @@ pub struct Hooks {
     pub reply: Option<RouteId>,
     /// For each branch of the next relay; used up by it.
     pub branch: Option<RouteId>,
+    /// For each failure of a branch, before it counts.
+    pub branch_failure: Option<RouteId>,
+}
+
+/// How one transaction differs from what is configured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// T1 (RFC 3261 section 17.1.1.1).
+    pub t1: Option<Duration>,
+    /// T2.
+    pub t2: Option<Duration>,
+    /// How long the transaction may last at all.
+    pub lifetime: Option<Duration>,
+    /// A 6xx is a failure like any other.
+    pub is_6xx_ordinary: bool,
+    /// Of several addresses of a target only the first is tried.
+    pub no_failover: bool,
 }
 
 /// Where a message came from and where it arrived.

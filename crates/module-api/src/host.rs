@@ -66,6 +66,45 @@ pub trait Host {
     /// Cancels the pending branches of a transaction (RFC 3261 section 9.1).
     fn cancel_branches(&mut self, key: TransactionKey);
 
+    /// Cancels one pending branch, or all but it.
+    fn cancel_branch(&mut self, key: TransactionKey, branch: u16, all_but_it: bool) {
+        let _ = (key, branch, all_but_it);
+    }
+
+    /// Leaves the replies so far out of the choice of the best one: all, or those of the latest try.
+    fn drop_replies(&mut self, context: &Context, only_latest: bool) {
+        let _ = (context, only_latest);
+    }
+
+    /// Has the run end without consequences and wait for [`Host::resume`]; the transaction is made where there
+    /// is none. Says by which name it is resumed. None when the message can have no transaction, or has been
+    /// suspended already.
+    fn suspend(&mut self, context: &mut Context) -> Option<Pending> {
+        let _ = context;
+        None
+    }
+
+    /// Goes on with what was suspended, at the route of that name of the script. False when it is not there; what
+    /// another worker has counts as there.
+    fn resume(&mut self, pending: Pending, route: &str) -> bool {
+        let _ = (pending, route);
+        false
+    }
+
+    /// The name by which the transaction of a message is known to other messages.
+    fn name_of(&self, context: &Context) -> Option<Pending> {
+        let _ = context;
+        None
+    }
+
+    /// Answers or cancels the transaction of another request, known by Call-ID and CSeq number. With a status
+    /// it gets that reply; without, its branches are cancelled. False when there is none; what another worker
+    /// may have counts as there.
+    fn intervene(&mut self, call_id: &[u8], cseq: u32, reply: Option<(u16, Bytes)>) -> bool {
+        let _ = (call_id, cseq, reply);
+        false
+    }
+
     /// Gives the transaction up to the engine: nothing more will come from the script.
     fn release(&mut self, context: &mut Context);
 
@@ -252,6 +291,15 @@ pub enum NewTransaction {
     Full,
 }
 
+/// Names a transaction among all workers: two numbers that a script can keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// Its place.
+    pub index: u32,
+    /// Tells the users of a place apart.
+    pub label: u32,
+}
+
 /// How a transaction stands.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
@@ -267,6 +315,8 @@ pub struct Standing {
     pub is_local: bool,
     /// Whether the branch in question ended because nothing came (`t_branch_timeout`).
     pub is_timeout: bool,
+    /// Whether its lifetime is over.
+    pub is_expired: bool,
     /// The request.
     pub request: Option<Arc<Message>>,
     /// Where the request came from and where it arrived.

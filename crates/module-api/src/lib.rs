@@ -27,11 +27,13 @@ pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
 pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
 pub use context::{
-    Arrival, Context, FLAG_COUNT, Hooks, Notes, OwnVia, SelectedInstances, SocketId, Target, TransactionKey,
+    Arrival, Context, FLAG_COUNT, Hooks, Notes, OwnVia, SelectedInstances, SocketId, Target, TransactionKey, Tuning,
 };
 pub use data::Data;
 pub use function::{Function, Param, ParamKind};
-pub use host::{Host, Level, Matched, NewTransaction, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing};
+pub use host::{
+    Host, Level, Matched, NewTransaction, Pending, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
+};
 pub use module::{
     Binding, BlockOn, Event, LogLine, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
 };

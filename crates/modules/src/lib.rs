@@ -23,6 +23,7 @@ pub mod group;
 pub mod htable;
 pub mod ipops;
 pub mod kex;
+pub mod later;
 pub mod limit;
 pub mod mangler;
 pub mod maxfwd;
@@ -80,6 +81,7 @@ static CATALOG: &[&Module] = &[
     &core::MODULE,
     &acc::MODULE,
     &alias_db::MODULE,
+    &later::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &passive::CFG_RPC,

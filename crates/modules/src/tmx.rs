@@ -1,7 +1,9 @@
 //! More questions about transactions, as Kamailio's module tmx has them.
 
+use bytes::Bytes;
 use module_api::{
-    Call, Function, KeyRule, Module, Other, Outcome, Parameter, RouteKind, Routes, SettingKind, Value, Variable,
+    Call, Function, KeyRule, Module, Other, Outcome, Param, ParamKind, Parameter, RouteKind, Routes, SettingKind, Value,
+    Variable,
 };
 
 /// Functions of Kamailio's module tmx. Others of them are in module tm.
@@ -16,6 +18,10 @@ pub static MODULE: Module = Module {
     }],
     functions: &[
         PRECHECK,
+        crate::tm::suspend::SUSPEND,
+        crate::tm::suspend::CONTINUE,
+        crate::tm::CANCEL_BRANCHES,
+        crate::tm::FLUSH_FLAGS,
         in_route("t_is_request_route", "True in a request route.", "if (t_is_request_route()) exit;", |call| {
             is_kind(call, &[RouteKind::Request])
         }),
@@ -28,6 +34,11 @@ pub static MODULE: Module = Module {
         in_route("t_is_reply_route", "True in a reply route.", "if (t_is_reply_route()) exit;", |call| {
             is_kind(call, &[RouteKind::Reply, RouteKind::TransactionReply])
         }),
+        CANCEL_CALL,
+        CANCEL_CALL_WITH_CODE,
+        REPLY_CALL,
+        DROP,
+        FLUSH_XFLAGS,
     ],
     variables: &[
         of(
@@ -64,6 +75,85 @@ const PRECHECK: Function = Function {
     example: "if (t_precheck_trans()) { t_check_trans(); exit; }",
     run: |_| Outcome::FALSE,
 };
+
+const CALL: Routes = Routes::ANY;
+
+const CANCEL_CALL: Function = Function {
+    name: "t_cancel_callid",
+    params: &[
+        Param::required("call-id", ParamKind::Format),
+        Param::required("cseq", ParamKind::Int),
+        Param::required("flag", ParamKind::Int),
+    ],
+    routes: CALL,
+    doc: "Cancels the branches of the INVITE with that Call-ID and CSeq number. The flag is without effect here: ask \
+          t_is_canceled(). False when there is no such INVITE; one that another worker may have counts as there.",
+    example: "t_cancel_callid(\"$hdr(X-Call)\", 1, 5);",
+    run: |call| intervene(call, |_| None),
+};
+
+const CANCEL_CALL_WITH_CODE: Function = Function {
+    name: "t_cancel_callid",
+    params: &[
+        Param::required("call-id", ParamKind::Format),
+        Param::required("cseq", ParamKind::Int),
+        Param::required("flag", ParamKind::Int),
+        Param::required("code", ParamKind::StatusCode),
+    ],
+    routes: CALL,
+    doc: "Replies to the INVITE with that Call-ID and CSeq number, and cancels its branches.",
+    example: "t_cancel_callid(\"$hdr(X-Call)\", 1, 5, 480);",
+    run: |call| intervene(call, |call| status(call, 3).map(|code| (code, Bytes::from_static(b"Request Terminated")))),
+};
+
+const REPLY_CALL: Function = Function {
+    name: "t_reply_callid",
+    params: &[
+        Param::required("call-id", ParamKind::Format),
+        Param::required("cseq", ParamKind::Int),
+        Param::required("code", ParamKind::StatusCode),
+        Param::required("reason", ParamKind::Format),
+    ],
+    routes: CALL,
+    doc: "Replies to the request with that Call-ID and CSeq number. False when there is none; one that another worker \
+          may have counts as there.",
+    example: "t_reply_callid(\"$hdr(X-Call)\", 1, 480, \"Away\");",
+    run: |call| intervene(call, |call| status(call, 2).map(|code| (code, call.text(3)))),
+};
+
+const DROP: Function = Function {
+    name: "t_drop",
+    params: &[Param::optional("code", ParamKind::StatusCode)],
+    routes: Routes::REQUEST.or(Routes::FAILURE).or(Routes::REPLIES),
+    doc: "Cancels what is pending and ends the script.",
+    example: "t_drop();",
+    run: |call| {
+        if let Some(key) = call.context.transaction {
+            call.host.cancel_branches(key);
+        }
+        Outcome::Finish
+    },
+};
+
+const FLUSH_XFLAGS: Function = Function {
+    name: "t_flush_xflags",
+    params: &[],
+    routes: Routes::ANY,
+    doc: "True, and nothing more: flags of a request and of its transaction are the same. Stays for old scripts.",
+    example: "t_flush_xflags();",
+    run: |_| Outcome::TRUE,
+};
+
+/// Does something to the request that the first two arguments name.
+fn intervene(call: &mut Call<'_>, reply: impl FnOnce(&Call<'_>) -> Option<(u16, Bytes)>) -> Outcome {
+    let Some(cseq) = call.int(1).and_then(|number| u32::try_from(number).ok()) else { return Outcome::FALSE };
+    let (call_id, reply) = (call.text(0), reply(call));
+    call.host.intervene(&call_id, cseq, reply).into()
+}
+
+fn status(call: &Call<'_>, n: usize) -> Option<u16> {
+    call.int(n).and_then(|code| u16::try_from(code).ok())
+}
 
 const fn in_route(
     name: &'static str,

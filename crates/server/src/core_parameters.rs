@@ -79,6 +79,11 @@ pub(crate) fn engine(settings: &ScriptSettings, started: &Started) -> engine::Se
         timers.request_timeout = tm.no_reply.unwrap_or(timers.request_timeout);
         timers.ringing_timeout = tm.no_final.unwrap_or(timers.ringing_timeout);
         engine.auto_trying = !tm.no_auto_trying;
+        engine.forgets = match tm.failure_reply_mode {
+            0 => engine::Forgets::Nothing,
+            2 => engine::Forgets::Latest,
+            _ => engine::Forgets::Earlier,
+        };
     }
     engine
 }

@@ -15,6 +15,8 @@ pub struct ResponseContext {
     is_closed: bool,
     /// A final response has gone upstream.
     is_answered: bool,
+    /// A 6xx is a failure like any other.
+    is_6xx_ordinary: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +24,10 @@ struct Outcome {
     /// The latest status; 0 before the first.
     status: u16,
     is_local: bool,
+    /// Its response is not to be chosen: of an earlier try, or of a copy that nobody waits for.
+    is_out: bool,
+    /// A copy that nobody waits for.
+    is_replica: bool,
 }
 
 /// What the proxy is to do with a response.
@@ -79,7 +85,13 @@ pub enum Upstream {
 impl ResponseContext {
     /// For a request, without branches yet.
     pub fn new(is_invite: bool) -> ResponseContext {
-        ResponseContext { branches: SmallVec::new(), is_invite, is_closed: false, is_answered: false }
+        ResponseContext {
+            branches: SmallVec::new(),
+            is_invite,
+            is_closed: false,
+            is_answered: false,
+            is_6xx_ordinary: false,
+        }
     }
 
     /// Adds a branch and returns its number; none when no further branch may be tried.
@@ -90,6 +102,36 @@ impl ResponseContext {
         let number = u16::try_from(self.branches.len()).ok()?;
         self.branches.push(Outcome::default());
         Some(number)
+    }
+
+    /// Adds a branch whose responses go nowhere: a copy for another server. Returns its number.
+    pub fn add_replica(&mut self) -> Option<u16> {
+        let number = u16::try_from(self.branches.len()).ok()?;
+        self.branches.push(Outcome { is_out: true, is_replica: true, ..Outcome::default() });
+        Some(number)
+    }
+
+    /// Leaves the responses of `branches` out of the choice, as long as there are others.
+    pub fn leave_out(&mut self, branches: std::ops::Range<u16>) {
+        let end = usize::from(branches.end).min(self.branches.len());
+        for outcome in self.branches.get_mut(usize::from(branches.start)..end).into_iter().flatten() {
+            outcome.is_out = true;
+        }
+    }
+
+    /// Has a 6xx count as any other failure: it ends no search, and no other branch.
+    pub fn set_6xx_ordinary(&mut self, is_ordinary: bool) {
+        self.is_6xx_ordinary = is_ordinary;
+    }
+
+    /// Whether a branch is a copy that nobody waits for.
+    pub fn is_replica(&self, branch: u16) -> bool {
+        self.branches.get(usize::from(branch)).is_some_and(|outcome| outcome.is_replica)
+    }
+
+    /// Whether every branch is a copy that nobody waits for.
+    pub fn has_only_replicas(&self) -> bool {
+        self.branches.iter().all(|outcome| outcome.is_replica)
     }
 
     /// Takes the latest branch back, on which nothing has been sent.
@@ -139,12 +181,12 @@ impl ResponseContext {
 
     /// The branches without a final response.
     pub fn pending(&self) -> impl Iterator<Item = u16> + '_ {
-        self.numbered().filter(|(_, outcome)| outcome.status < 200).map(|(branch, _)| branch)
+        self.numbered().filter(|(_, outcome)| outcome.status < 200 && !outcome.is_replica).map(|(branch, _)| branch)
     }
 
     /// Whether every branch has a final response; true when there is none.
     pub fn all_final(&self) -> bool {
-        self.branches.iter().all(|outcome| outcome.status >= 200)
+        self.branches.iter().all(|outcome| outcome.status >= 200 || outcome.is_replica)
     }
 
     /// The latest status of a branch; none before the first.
@@ -154,8 +196,9 @@ impl ResponseContext {
 
     /// The best final response so far (16.7 step 6); of equal ones the earliest branch.
     pub fn best(&self, preference: Preference) -> Option<Best> {
-        let finals = self.numbered().filter(|(_, outcome)| outcome.status >= 200);
-        let (branch, outcome) = finals.min_by_key(|(_, outcome)| self.rank(*outcome, preference))?;
+        let finals = self.numbered().filter(|(_, outcome)| outcome.status >= 200 && !outcome.is_replica);
+        // What is left out still beats nothing.
+        let (branch, outcome) = finals.min_by_key(|(_, outcome)| (outcome.is_out, self.rank(*outcome, preference)))?;
         Some(Best { branch, status: outcome.status, is_local: outcome.is_local })
     }
 
@@ -173,7 +216,7 @@ impl ResponseContext {
     /// The other branches whose challenges are to be added to a 401 or 407 (16.7 step 7).
     pub fn challenges_besides(&self, best: Best) -> impl Iterator<Item = u16> + '_ {
         let merges = matches!(best.status, 401 | 407);
-        let challenged = |outcome: Outcome| matches!(outcome.status, 401 | 407) && !outcome.is_local;
+        let challenged = |outcome: Outcome| matches!(outcome.status, 401 | 407) && !outcome.is_local && !outcome.is_out;
         self.numbered()
             .filter(move |(branch, outcome)| merges && *branch != best.branch && challenged(*outcome))
             .map(|(branch, _)| branch)
@@ -185,7 +228,10 @@ impl ResponseContext {
         };
         let is_late = outcome.status >= 200;
         if !is_late || (200..300).contains(&status) {
-            *outcome = Outcome { status, is_local };
+            *outcome = Outcome { status, is_local, ..*outcome };
+        }
+        if outcome.is_replica {
+            return Decision::Absorb;
         }
         match status {
             101..200 if !is_late && !self.is_answered => Decision::Forward { cancel_others: false },
@@ -207,7 +253,7 @@ impl ResponseContext {
     }
 
     fn on_failure(&mut self, status: u16) -> Decision {
-        let ends_search = status >= 600;
+        let ends_search = status >= 600 && !self.is_6xx_ordinary;
         self.is_closed |= ends_search;
         if self.all_final() {
             return Decision::Complete;
@@ -221,6 +267,7 @@ impl ResponseContext {
         let status = outcome.status;
         let class = match status / 100 {
             2 => 0,
+            6 if self.is_6xx_ordinary => 6,
             6 => 1,
             class => class,
         };
@@ -339,6 +386,39 @@ mod tests {
         check_best_of(true, Preference::LowestStatus, &[500, 486, 407, 404], 404);
         check_best_of(true, Preference::LowestStatus, &[500, 404, 302], 302);
         check_best_of(true, Preference::LowestStatus, &[404, 603], 603);
+    }
+
+    #[test]
+    fn a_copy_for_another_server_answers_nothing_and_is_waited_for_by_nobody() {
+        let mut context = ResponseContext::new(false);
+        let replica = context.add_replica().expect("there is room");
+        assert!(context.has_only_replicas());
+        let branch = context.add_branch().expect("there is room");
+        assert_eq!(context.on_response(replica, 200), Decision::Absorb);
+        assert_eq!(context.on_response(replica, 404), Decision::Absorb);
+        assert_eq!(context.on_response(branch, 486), Decision::Complete);
+        assert_eq!(context.best(Preference::Rfc).map(|best| best.status), Some(486));
+    }
+
+    #[test]
+    fn what_is_left_out_is_chosen_only_when_there_is_nothing_else() {
+        let mut context = with_branches(true, 1);
+        context.on_response(0, 404);
+        context.leave_out(0..1);
+        assert_eq!(context.best(Preference::Rfc).map(|best| best.status), Some(404));
+        context.add_branch();
+        context.on_response(1, 486);
+        assert_eq!(context.best(Preference::Rfc).map(|best| best.status), Some(486));
+    }
+
+    #[test]
+    fn a_6xx_can_be_made_a_failure_like_any_other() {
+        let mut context = with_branches(true, 2);
+        context.set_6xx_ordinary(true);
+        assert_eq!(context.on_response(0, 603), Decision::Keep { cancel_others: false });
+        assert!(!context.is_closed());
+        assert_eq!(context.on_response(1, 486), Decision::Complete);
+        assert_eq!(context.best(Preference::Rfc).map(|best| best.status), Some(486));
     }
 
     #[test]

@@ -1,13 +1,22 @@
 //! Serial forking: the destination set tried group by group, best preference first.
 
 use bytes::Bytes;
-use module_api::{Call, Context, Function, Outcome, Routes, SocketId, Target, Value};
+use module_api::{Call, Context, Function, Outcome, Param, ParamKind, RouteKind, Routes, SocketId, Target, Value};
 
 use super::Settings;
 
+pub(super) const NEXT_CONTACT_FLOW: Function = Function {
+    name: "t_next_contact_flow",
+    params: &[],
+    routes: Routes::REQUEST.or(Routes::FAILURE).or(Routes::of(RouteKind::Event)),
+    doc: "-2: no contact has a further flow, since each is reached over the connection that it registered by.",
+    example: "if (t_next_contact_flow()) t_relay();",
+    run: |_| Outcome::Value(NONE_LEFT),
+};
+
 pub(super) const LOAD_CONTACTS: Function = Function {
     name: "t_load_contacts",
-    params: &[],
+    params: &[Param::optional("mode", ParamKind::Str)],
     routes: Routes::REQUEST.or(Routes::FAILURE),
     doc: "Takes the destination set away and keeps it, ordered by preference, for t_next_contacts().",
     example: "lookup(\"location\"); t_load_contacts(); t_next_contacts(); t_relay();",

@@ -90,7 +90,7 @@ pub(super) const RESET_FR: Function = Function {
     },
 };
 
-pub(super) const FLUSH_FLAGS: Function = Function {
+pub(crate) const FLUSH_FLAGS: Function = Function {
     name: "t_flush_flags",
     params: &[Param::optional("flag", ParamKind::Str)],
     routes: ARMING,

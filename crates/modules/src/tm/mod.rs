@@ -8,13 +8,18 @@ mod relay;
 mod reply;
 mod settings;
 mod status;
+pub(crate) mod suspend;
 mod transaction;
+mod tune;
+pub(crate) mod uac;
 mod variables;
 
 use module_api::Module;
 
+pub(crate) use hooks::FLUSH_FLAGS;
 pub use relay::RelayFailure;
 pub use settings::Settings;
+pub(crate) use transaction::CANCEL_BRANCHES;
 
 /// Transactions: relaying, replying, and what to do when a branch fails.
 pub static MODULE: Module = Module {
@@ -78,6 +83,32 @@ pub static MODULE: Module = Module {
         status::STATUS_CODE,
         contacts::LOAD_CONTACTS,
         contacts::NEXT_CONTACTS,
+        contacts::NEXT_CONTACT_FLOW,
+        suspend::SUSPEND,
+        suspend::CONTINUE,
+        tune::SET_MAX_LIFETIME,
+        tune::RESET_MAX_LIFETIME,
+        tune::SET_RETR,
+        tune::RESET_RETR,
+        tune::SET_DISABLE_6XX,
+        tune::SET_DISABLE_FAILOVER,
+        tune::NO_E2E_CANCEL_REASON,
+        crate::also("t_disable_e2e_cancel_reason", tune::NO_E2E_CANCEL_REASON),
+        tune::NO_AUTO_ACK,
+        tune::SAVE_LUMPS,
+        tune::USE_UAC_HEADERS,
+        tune::CLEAN,
+        tune::IS_RETR_ASYNC_REPLY,
+        tune::IS_EXPIRED,
+        tune::DROP_REPLIES,
+        tune::ON_BRANCH_FAILURE,
+        uac::UAC_SEND,
+        relay::REPLICATE_PLAIN,
+        crate::also("t_replicate_to", relay::REPLICATE_TO),
+        relay::REPLICATE_UDP,
+        relay::REPLICATE_TCP,
+        relay::REPLICATE_TLS,
+        crate::also("t_forward_nonack_to", relay::FORWARD_NONACK_TO),
     ],
     variables: &variables::ALL,
     events: &event::ALL,

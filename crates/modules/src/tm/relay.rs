@@ -1,12 +1,14 @@
 //! Relaying: the request goes on to its targets, one branch each.
 
 use bytes::Bytes;
-use module_api::{Call, Dialect, Fault, Function, Outcome, Param, ParamKind, RelayError, RelayOptions, Routes, Value};
+use module_api::{
+    Call, Dialect, Fault, Function, Outcome, Param, ParamKind, RelayError, RelayOptions, RouteKind, Routes, Value,
+};
 use sip_message::Transport;
 
 use crate::rewrite;
 
-const WHERE: Routes = Routes::REQUEST.or(Routes::FAILURE);
+const WHERE: Routes = Routes::REQUEST.or(Routes::FAILURE).or(Routes::of(RouteKind::Event));
 const HOST_AND_PORT: &[Param] =
     &[Param::required("host", ParamKind::HostPort), Param::required("port", ParamKind::Str)];
 
@@ -144,6 +146,40 @@ pub(super) const REPLICATE_TO: Function = Function {
     example: "t_replicate(\"backup.example.com\", \"5060\");",
     run: |call| to_host(call, None, RelayOptions { is_replica: true, ..RelayOptions::default() }),
 };
+
+pub(super) const REPLICATE_PLAIN: Function = Function {
+    name: "t_replicate",
+    params: &[],
+    routes: Routes::REQUEST,
+    doc: "Sends a copy of the request to its target. Replies to the copy are not relayed.",
+    example: "$du = \"sip:backup.example.com\"; t_replicate();",
+    run: |call| relay(call, RelayOptions { is_replica: true, ..RelayOptions::default() }),
+};
+
+pub(super) const REPLICATE_UDP: Function =
+    replicated("t_replicate_udp", "t_replicate_udp(\"192.0.2.7\", \"5060\");", |call| {
+        to_host(call, Some(Transport::Udp), RelayOptions { is_replica: true, ..RelayOptions::default() })
+    });
+pub(super) const REPLICATE_TCP: Function =
+    replicated("t_replicate_tcp", "t_replicate_tcp(\"192.0.2.7\", \"5060\");", |call| {
+        to_host(call, Some(Transport::Tcp), RelayOptions { is_replica: true, ..RelayOptions::default() })
+    });
+pub(super) const REPLICATE_TLS: Function =
+    replicated("t_replicate_tls", "t_replicate_tls(\"192.0.2.7\", \"5061\");", |call| {
+        to_host(call, Some(Transport::Tls), RelayOptions { is_replica: true, ..RelayOptions::default() })
+    });
+
+const fn replicated(name: &'static str, example: &'static str, run: fn(&mut Call<'_>) -> Outcome) -> Function {
+    Function {
+        name,
+        params: HOST_AND_PORT,
+        routes: Routes::REQUEST,
+        doc: "Sends a copy of the request to a host and port over the transport in the function's name. Replies to the \
+              copy are not relayed.",
+        example,
+        run,
+    }
+}
 
 const SWITCH: &[Param] = &[Param::required("on", ParamKind::Int)];
 

@@ -20,11 +20,13 @@ pub struct Settings {
     pub t2: Option<Duration>,
     /// Whether an INVITE gets a 100 by itself.
     pub no_auto_trying: bool,
+    /// Which replies of earlier tries do not count: 0 none, 1 and 3 all, 2 those of the latest.
+    pub failure_reply_mode: i64,
     /// The name of the attribute that holds contacts for serial forking.
     pub contacts: Vec<u8>,
 }
 
-pub(super) static PARAMETERS: [Parameter; 32] = [
+pub(super) static PARAMETERS: [Parameter; 69] = [
     time(
         "fr_timer",
         "How long a branch may stay without any reply; then it counts as answered with 408. Default 32 s.",
@@ -62,7 +64,13 @@ pub(super) static PARAMETERS: [Parameter; 32] = [
         "restart_fr_on_each_reply",
         "Has no effect: each provisional reply restarts Timer C (RFC 3261 section 16.7).",
     ),
-    ignored("failure_reply_mode", "Has no effect: the best reply of all branches is chosen."),
+    Parameter {
+        name: "failure_reply_mode",
+        kind: SettingKind::Int,
+        default: "3",
+        doc: "Which replies count when a failure route has tried elsewhere: 0 those of all tries; 1 or 3 those of the new \
+              one; 2 all but those of the try that failed. A SER script has them all count, unless it sets this.",
+    },
     ignored("pass_provisional_replies", "Has no effect: reply routes see every reply."),
     ignored("aggregate_challenges", "Has no effect: challenges of all branches are merged (RFC 3261 section 16.7)."),
     ignored("unmatched_cancel", "Has no effect: a CANCEL without its INVITE gets 481."),
@@ -75,7 +83,44 @@ pub(super) static PARAMETERS: [Parameter; 32] = [
     ignored("local_cancel_reason", "Has no effect."),
     ignored("delayed_reply", "Has no effect: the reply to a failed relay waits for the end of the script."),
     ignored("failure_exec_mode", "Has no effect."),
-    ignored("uac_from", "Has no effect: the server originates no requests of its own."),
+    ignored("uac_from", "Has no effect: t_uac_send() says From itself."),
+    ignored("reply_matching", "Has no effect: replies match as RFC 3261 section 17.1.3 says."),
+    ignored("callid_cseq_matching", "Has no effect: transactions match as RFC 3261 section 17.2.3 says."),
+    ignored("disable_6xx_block", "Has no effect: t_set_disable_6xx() chooses it for a request."),
+    ignored("default_code", "Has no effect: a failed relay says what went wrong."),
+    ignored("default_reason", "Has no effect: a failed relay says what went wrong."),
+    ignored("reply_408_code", "Has no effect: a request that nobody answered gets 408."),
+    ignored("reply_408_reason", "Has no effect: the reason of a 408 is Request Timeout."),
+    ignored("relay_100", "Has no effect: a 100 is for one hop (RFC 3261 section 16.7)."),
+    ignored("e2e_cancel_reason", "Has no effect: the Reason of a CANCEL is not copied."),
+    ignored("fr_timer_avp", "Has no effect: t_set_fr() sets the time of one request."),
+    ignored("fr_inv_timer_avp", "Has no effect: t_set_fr() sets the time of one request."),
+    ignored("blst_503", "Has no effect: no list of failing peers is kept; dispatcher keeps the state of gateways."),
+    ignored("blst_503_def_timeout", "Has no effect: see blst_503."),
+    ignored("blst_503_min_timeout", "Has no effect: see blst_503."),
+    ignored("blst_503_max_timeout", "Has no effect: see blst_503."),
+    ignored("blst_methods_add", "Has no effect: see blst_503."),
+    ignored("blst_methods_lookup", "Has no effect: see blst_503."),
+    ignored("on_sl_reply", "Has no effect: onreply_route sees replies without transaction too."),
+    ignored("unix_tx_timeout", "Has no effect: there is no unix socket of this module."),
+    ignored("tw_append", "Has no effect: there is no t_write_req()."),
+    ignored("ac_extra_hdrs", "Has no effect: ACK and CANCEL hold what RFC 3261 asks for."),
+    ignored("reparse_on_dns_failover", "Has no effect: each copy is written anew."),
+    ignored("local_ack_mode", "Has no effect: the ACK to a 2xx goes where RFC 3261 section 13.2.2.4 says."),
+    ignored("local_ack_branch_mode", "Has no effect: the ACK to a 2xx has a branch of its own."),
+    ignored("faked_reply_prio", "Has no effect: a timeout counts as 408."),
+    ignored("dns_reuse_rcv_socket", "Has no effect: the socket that a request came to is used where it fits."),
+    ignored("e2e_cancel_hop_by_hop", "Has no effect: a CANCEL is answered at each hop (RFC 3261 section 9.2)."),
+    ignored("headers_mode", "Has no effect."),
+    ignored("event_callback", "Has no effect: event_route does it."),
+    ignored("event_callback_lres_sent", "Has no effect: event_route[tm:local-response-sent] does it."),
+    ignored("evcb_local_ack_sent", "Has no effect: event_route does it."),
+    ignored("rich_redirect", "Has no effect: a Contact carries q where the target has one."),
+    ignored("exec_time_check", "Has no effect: a route that runs for too long is stopped."),
+    ignored("reply_relay_mode", "Has no effect."),
+    ignored("enable_uac_fr", "Has no effect."),
+    ignored("failover_reply_codes", "Has no effect: the next address is tried after 503 and silence (RFC 3263)."),
+    ignored("evlreq_mode", "Has no effect."),
 ];
 
 const fn time(name: &'static str, doc: &'static str) -> Parameter {
@@ -97,6 +142,10 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         no_final: duration(setup, "fr_inv_timer")?,
         t1: duration(setup, "retr_timer1")?,
         t2: duration(setup, "retr_timer2")?,
+        failure_reply_mode: match setup.dialect {
+            Dialect::Ser if !setup.is_set("failure_reply_mode") => 0,
+            _ => setup.int("failure_reply_mode"),
+        },
         no_auto_trying: setup.int("auto_inv_100") == 0,
         contacts: if contacts.is_empty() { OWN_CONTACTS } else { contacts }.as_bytes().to_vec(),
     }))

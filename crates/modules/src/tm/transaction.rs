@@ -103,11 +103,11 @@ pub(super) const UNREF: Function = Function {
     run: |_| Outcome::TRUE,
 };
 
-pub(super) const CANCEL_BRANCHES: Function = Function {
+pub(crate) const CANCEL_BRANCHES: Function = Function {
     name: "t_cancel_branches",
     params: &[Param::required("which", ParamKind::Options)],
     routes: Routes::FAILURE.or(Routes::REPLIES),
-    doc: "Cancels branches that have no final reply: \"all\", or in a reply route on a final reply \"others\".",
+    doc: "Cancels branches that have no final reply: \"all\", \"others\" than the one of this reply, or \"this\" one.",
     example: "t_cancel_branches(\"all\");",
     run: cancel_branches,
 };
@@ -129,16 +129,13 @@ fn newtran(call: &mut Call<'_>) -> Outcome {
 fn cancel_branches(call: &mut Call<'_>) -> Outcome {
     let Some(key) = call.context.transaction else { return Outcome::FALSE };
     let which = call.text(0);
-    let is_final = call.context.reply_code >= 200;
+    let branch = call.context.branch_index;
     match &which[..] {
-        b"all" => {}
-        // The branch whose final reply is at hand is not pending any more, so the others are all.
-        b"others" if is_final => {}
-        _ => {
-            return Outcome::fail("t_cancel_branches: only \"all\", and \"others\" on a final reply, can be cancelled");
-        }
+        b"all" => call.host.cancel_branches(key),
+        b"others" => call.host.cancel_branch(key, branch, true),
+        b"this" => call.host.cancel_branch(key, branch, false),
+        _ => return Outcome::fail("t_cancel_branches knows \"all\", \"others\" and \"this\""),
     }
-    call.host.cancel_branches(key);
     Outcome::TRUE
 }
 
@@ -196,12 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn other_branches_can_be_cancelled_once_one_has_answered() {
+    fn branches_can_be_cancelled_all_or_but_one() {
         let mut bench = Bench::invite();
         assert_eq!(bench.run(&MODULE, "t_cancel_branches", &["all"]), -1);
         bench.context.transaction = Some(KEY);
-        assert_eq!(bench.run(&MODULE, "t_cancel_branches", &["others"]), -1);
-        bench.context.reply_code = 200;
+        assert_eq!(bench.run(&MODULE, "t_cancel_branches", &["all"]), 1);
         assert_eq!(bench.run(&MODULE, "t_cancel_branches", &["others"]), 1);
+        assert_eq!(bench.run(&MODULE, "t_cancel_branches", &["some"]), -1);
+        assert_eq!(bench.host.done, ["cancel branches"]);
     }
 }

@@ -5,7 +5,8 @@ use module_api::{Call, KeyRule, RouteKind, Routes, Selector, Value, Variable};
 
 use super::status::status;
 
-pub(super) static ALL: [Variable; 3] = [
+pub(super) static ALL: [Variable; 4] = [
+    super::suspend::T,
     Variable {
         name: "T_branch_idx",
         key: KeyRule::None,
