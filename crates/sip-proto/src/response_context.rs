@@ -23,11 +23,21 @@ pub struct ResponseContext {
 struct Outcome {
     /// The latest status; 0 before the first.
     status: u16,
-    is_local: bool,
-    /// Its response is not to be chosen: of an earlier try, or of a copy that nobody waits for.
-    is_out: bool,
-    /// A copy that nobody waits for.
-    is_replica: bool,
+    /// [`LOCAL`], [`OUT`] and [`REPLICA`], in one byte: every branch of every transaction has one of these.
+    marks: u8,
+}
+
+/// Nothing was received: the status stands for what happened here.
+const LOCAL: u8 = 1;
+/// Its response is not to be chosen: of an earlier try, or of a copy that nobody waits for.
+const OUT: u8 = 2;
+/// A copy that nobody waits for.
+const REPLICA: u8 = 4;
+
+impl Outcome {
+    fn is(self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
 }
 
 /// What the proxy is to do with a response.
@@ -107,7 +117,7 @@ impl ResponseContext {
     /// Adds a branch whose responses go nowhere: a copy for another server. Returns its number.
     pub fn add_replica(&mut self) -> Option<u16> {
         let number = u16::try_from(self.branches.len()).ok()?;
-        self.branches.push(Outcome { is_out: true, is_replica: true, ..Outcome::default() });
+        self.branches.push(Outcome { status: 0, marks: OUT | REPLICA });
         Some(number)
     }
 
@@ -115,7 +125,7 @@ impl ResponseContext {
     pub fn leave_out(&mut self, branches: std::ops::Range<u16>) {
         let end = usize::from(branches.end).min(self.branches.len());
         for outcome in self.branches.get_mut(usize::from(branches.start)..end).into_iter().flatten() {
-            outcome.is_out = true;
+            outcome.marks |= OUT;
         }
     }
 
@@ -126,12 +136,12 @@ impl ResponseContext {
 
     /// Whether a branch is a copy that nobody waits for.
     pub fn is_replica(&self, branch: u16) -> bool {
-        self.branches.get(usize::from(branch)).is_some_and(|outcome| outcome.is_replica)
+        self.branches.get(usize::from(branch)).is_some_and(|outcome| outcome.is(REPLICA))
     }
 
     /// Whether every branch is a copy that nobody waits for.
     pub fn has_only_replicas(&self) -> bool {
-        self.branches.iter().all(|outcome| outcome.is_replica)
+        self.branches.iter().all(|outcome| outcome.is(REPLICA))
     }
 
     /// Takes the latest branch back, on which nothing has been sent.
@@ -181,12 +191,12 @@ impl ResponseContext {
 
     /// The branches without a final response.
     pub fn pending(&self) -> impl Iterator<Item = u16> + '_ {
-        self.numbered().filter(|(_, outcome)| outcome.status < 200 && !outcome.is_replica).map(|(branch, _)| branch)
+        self.numbered().filter(|(_, outcome)| outcome.status < 200 && !outcome.is(REPLICA)).map(|(branch, _)| branch)
     }
 
     /// Whether every branch has a final response; true when there is none.
     pub fn all_final(&self) -> bool {
-        self.branches.iter().all(|outcome| outcome.status >= 200 || outcome.is_replica)
+        self.branches.iter().all(|outcome| outcome.status >= 200 || outcome.is(REPLICA))
     }
 
     /// The latest status of a branch; none before the first.
@@ -196,10 +206,10 @@ impl ResponseContext {
 
     /// The best final response so far (16.7 step 6); of equal ones the earliest branch.
     pub fn best(&self, preference: Preference) -> Option<Best> {
-        let finals = self.numbered().filter(|(_, outcome)| outcome.status >= 200 && !outcome.is_replica);
+        let finals = self.numbered().filter(|(_, outcome)| outcome.status >= 200 && !outcome.is(REPLICA));
         // What is left out still beats nothing.
-        let (branch, outcome) = finals.min_by_key(|(_, outcome)| (outcome.is_out, self.rank(*outcome, preference)))?;
-        Some(Best { branch, status: outcome.status, is_local: outcome.is_local })
+        let (branch, outcome) = finals.min_by_key(|(_, outcome)| (outcome.is(OUT), self.rank(*outcome, preference)))?;
+        Some(Best { branch, status: outcome.status, is_local: outcome.is(LOCAL) })
     }
 
     /// What to send upstream for `best`.
@@ -216,7 +226,8 @@ impl ResponseContext {
     /// The other branches whose challenges are to be added to a 401 or 407 (16.7 step 7).
     pub fn challenges_besides(&self, best: Best) -> impl Iterator<Item = u16> + '_ {
         let merges = matches!(best.status, 401 | 407);
-        let challenged = |outcome: Outcome| matches!(outcome.status, 401 | 407) && !outcome.is_local && !outcome.is_out;
+        let challenged =
+            |outcome: Outcome| matches!(outcome.status, 401 | 407) && !outcome.is(LOCAL) && !outcome.is(OUT);
         self.numbered()
             .filter(move |(branch, outcome)| merges && *branch != best.branch && challenged(*outcome))
             .map(|(branch, _)| branch)
@@ -228,9 +239,10 @@ impl ResponseContext {
         };
         let is_late = outcome.status >= 200;
         if !is_late || (200..300).contains(&status) {
-            *outcome = Outcome { status, is_local, ..*outcome };
+            let local = if is_local { LOCAL } else { 0 };
+            *outcome = Outcome { status, marks: outcome.marks & !LOCAL | local };
         }
-        if outcome.is_replica {
+        if outcome.is(REPLICA) {
             return Decision::Absorb;
         }
         match status {
