@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use module_api::{Arrival, Context, RelayError, Socket, SocketId, Target, TransactionKey};
-use sip_message::{Edits, HeaderName, Message, Transport};
+use sip_message::{Edits, HeaderName, Message, NameAddr, Span, Transport};
 use sip_proto::forward::{self, OwnVia};
 use sip_proto::resolve::Hop;
 use sip_proto::routes::{self, RecordRouteOptions, Side};
@@ -217,6 +217,7 @@ impl Core {
         if !forward::pop_via(reply, &mut edits) {
             return;
         }
+        self.restore_names(key, reply, &mut edits);
         let is_stream =
             self.table.transaction(key).is_some_and(|transaction| transaction.arrival.transport.is_reliable());
         let bytes = write_reply(reply, script, edits, is_stream);
@@ -225,6 +226,21 @@ impl Core {
             let to_tag = reply.to_tag().map(Bytes::copy_from_slice).unwrap_or_default();
             let gone = Gone { code, reason: reply.reason(), to_tag, reply: Some(reply) };
             self.observe_reply(key, &gone, None);
+        }
+    }
+
+    /// Gives From and To back the names with which the request came, tags and all else kept.
+    fn restore_names(&self, key: TransactionKey, reply: &Message, edits: &mut Edits) {
+        let Some(transaction) = self.table.transaction(key) else { return };
+        // The first change of a header was made to what came.
+        for (n, restore) in transaction.left.restores.iter().enumerate() {
+            let is_first = transaction.left.restores[..n].iter().all(|other| other.header != restore.header);
+            let Some(found) = reply.header(restore.header).filter(|_| is_first) else { continue };
+            let Ok(name) = NameAddr::parse(found.value) else { continue };
+            let from_uri = name.uri.as_ptr() as usize - found.value.as_ptr() as usize + name.uri.len();
+            let end = from_uri + usize::from(found.value.get(from_uri) == Some(&b'>'));
+            let start = found.value_span.start;
+            edits.replace(Span { start, end: start + end as u32 }, restore.address.clone());
         }
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{Arrival, Attributes, Context, Hooks, Notes, OwnVia, Records, RelayError, RouteKind, Target, Tuning};
+use module_api::{
+    Arrival, Attributes, Context, Hooks, Notes, OwnVia, Records, RelayError, Restore, RouteKind, Target, Tuning,
+};
 use script::BoundProgram;
 use sip_message::{Edits, Message, Transport};
 use sip_proto::resolve::Hop;
@@ -69,6 +71,8 @@ pub(crate) struct Left {
     pub(crate) tuning: Tuning,
     pub(crate) reply_headers: Vec<u8>,
     pub(crate) is_rport_forced: bool,
+    /// Names that replies get back.
+    pub(crate) restores: Vec<Restore>,
     /// What modules noted about the request, such as whose credentials were verified.
     pub(crate) notes: Notes,
 }
@@ -164,6 +168,7 @@ impl Transaction {
         left.hooks = context.hooks;
         left.timeouts = context.timeouts;
         left.tuning = context.tuning;
+        left.restores = std::mem::take(&mut context.restores);
         self.responses.set_6xx_ordinary(context.tuning.is_6xx_ordinary);
         left.record_route.clone_from(&context.record_route);
         left.own_via.clone_from(&context.own_via);
@@ -182,6 +187,7 @@ impl Transaction {
         if context.hooks.failure.is_some() || self.program.is_observed() {
             self.left.target = context.target.clone();
         }
+        self.left.restores.clone_from(&context.restores);
         // Replies may come before the script is over, when it waits for something after the relay.
         self.left.hooks = Hooks { branch: None, ..context.hooks };
         self.left.flags = context.flags;
@@ -196,6 +202,7 @@ impl Transaction {
         context.hooks = left.hooks;
         context.timeouts = left.timeouts;
         context.tuning = left.tuning;
+        context.restores = std::mem::take(&mut left.restores);
         context.record_route.clone_from(&left.record_route);
         context.own_via.clone_from(&left.own_via);
         context.is_rport_forced = left.is_rport_forced;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sip_message::{Edits, Message, Transport};
+use sip_message::{Edits, HeaderName, Message, Transport};
 
 use crate::{Attributes, Records, RouteId, RouteKind};
 
@@ -47,6 +47,8 @@ pub struct Context {
     pub vars: Attributes,
     /// Header lines, each with its CRLF, that replies made here shall carry.
     pub reply_headers: Vec<u8>,
+    /// Names that replies on their way upstream get back, where From or To left with others.
+    pub restores: Vec<Restore>,
     /// Type and content of the body that replies made here shall carry.
     pub reply_body: Option<(Bytes, Bytes)>,
     /// Routes that the next relay arms.
@@ -92,6 +94,7 @@ impl Context {
             records: Records::default(),
             vars: Attributes::default(),
             reply_headers: Vec::new(),
+            restores: Vec::new(),
             reply_body: None,
             hooks: Hooks::default(),
             record_route: None,
@@ -205,6 +208,15 @@ pub struct Hooks {
     pub branch: Option<RouteId>,
     /// For each failure of a branch, before it counts.
     pub branch_failure: Option<RouteId>,
+}
+
+/// A From or To that replies shall carry as it came, though the request leaves with another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restore {
+    /// Which header.
+    pub header: HeaderName,
+    /// Its display name and URI, without the parameters behind.
+    pub address: Bytes,
 }
 
 /// How one transaction differs from what is configured.

@@ -27,7 +27,8 @@ pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
 pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
 pub use context::{
-    Arrival, Context, FLAG_COUNT, Hooks, Notes, OwnVia, SelectedInstances, SocketId, Target, TransactionKey, Tuning,
+    Arrival, Context, FLAG_COUNT, Hooks, Notes, OwnVia, Restore, SelectedInstances, SocketId, Target, TransactionKey,
+    Tuning,
 };
 pub use data::Data;
 pub use function::{Function, Param, ParamKind};

@@ -15,7 +15,9 @@ pub mod core;
 pub mod corex;
 pub mod counters;
 pub mod debugger;
+pub mod dialog;
 pub mod dialplan;
+pub mod dispatcher;
 pub mod domain;
 pub mod doors;
 pub mod exec;
@@ -49,6 +51,8 @@ pub mod textopsx;
 pub mod tls;
 pub mod tm;
 pub mod tmx;
+pub mod uac;
+pub mod uac_redirect;
 pub mod uri_db;
 pub mod usrloc;
 pub mod xlog;
@@ -98,6 +102,8 @@ static CATALOG: &[&Module] = &[
     &debugger::MODULE,
     &dialplan::MODULE,
     &exec::MODULE,
+    &dialog::MODULE,
+    &dispatcher::MODULE,
     &htable::MODULE,
     &ipops::MODULE,
     &doors::JSONRPCS,
@@ -133,6 +139,8 @@ static CATALOG: &[&Module] = &[
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &uac::MODULE,
+    &uac_redirect::MODULE,
     &usrloc::MODULE,
     &xlog::MODULE,
     &domain::MODULE,

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use module_api::{
-    Call, Function, KeyRule, Module, Other, Outcome, Param, ParamKind, Parameter, RouteKind, Routes, SettingKind, Value,
-    Variable,
+    Call, Function, KeyRule, Module, Other, Outcome, Param, ParamKind, Parameter, RouteKind, Routes, SettingKind,
+    Value, Variable,
 };
 
 /// Functions of Kamailio's module tmx. Others of them are in module tm.

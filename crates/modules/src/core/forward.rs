@@ -1,7 +1,7 @@
 //! Stateless forwarding, and how replies and requests find their way.
 
 use bytes::Bytes;
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, SocketId};
+use module_api::{Call, Function, Host, Outcome, Param, ParamKind, Routes, SocketId};
 use sip_message::{Transport, Uri};
 
 use crate::rewrite;
@@ -95,9 +95,14 @@ pub(super) const FORCE_SEND_SOCKET: Function = Function {
 
 /// The listening socket that `[proto:]address[:port]` describes.
 pub(crate) fn socket_named(call: &Call<'_>, text: &[u8]) -> Option<SocketId> {
+    socket_of(call.host, text)
+}
+
+/// As [`socket_named`], where no message is at hand.
+pub(crate) fn socket_of(host: &dyn Host, text: &[u8]) -> Option<SocketId> {
     let uri = rewrite::uri_of_proxy(text)?;
     let uri = Uri::parse(&uri).ok()?;
-    let at = call.host.sockets().iter().position(|socket| {
+    let at = host.sockets().iter().position(|socket| {
         uri.host.address() == Some(socket.address.ip())
             && uri.port.is_none_or(|port| port == socket.address.port())
             && uri.transport().is_none_or(|transport| transport == socket.transport)

@@ -14,7 +14,7 @@ mod trace;
 use module_api::Module;
 
 pub(crate) use branch::append;
-pub(crate) use forward::socket_named;
+pub(crate) use forward::{socket_named, socket_of};
 
 /// The module that is always there.
 pub static MODULE: Module = Module {

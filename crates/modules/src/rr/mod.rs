@@ -5,6 +5,7 @@ mod route;
 
 use std::sync::Arc;
 
+pub(crate) use record::add_parameters;
 pub(crate) use route::is_upstream;
 
 use module_api::{KeyRule, Module, Parameter, Routes, SettingKind, Setup, SetupError, State, Value, Variable};

@@ -1,7 +1,7 @@
 //! Asking to stay in the path.
 
 use bytes::Bytes;
-use module_api::{Call, Function, Outcome, Param, ParamKind, RouteKind, Routes};
+use module_api::{Call, Context, Function, Outcome, Param, ParamKind, RouteKind, Routes};
 use sip_message::{HeaderName, Uri};
 
 use super::Style;
@@ -53,13 +53,7 @@ pub(super) const ADD_PARAM: Function = Function {
         if !are_params(&params) {
             return Outcome::FALSE;
         }
-        match &call.context.record_route {
-            Some(recorded) => call.context.record_route = Some([&recorded[..], &params].concat().into()),
-            None => {
-                let earlier = call.context.note::<Waiting>().map(|Waiting(text)| text.clone()).unwrap_or_default();
-                call.context.set_note(Waiting([&earlier[..], &params].concat().into()));
-            }
-        }
+        add_parameters(call.context, &params);
         Outcome::TRUE
     },
 };
@@ -72,6 +66,17 @@ pub(super) const REMOVE: Function = Function {
     example: "remove_record_route();",
     run: |call| Outcome::from(call.context.record_route.take().is_some()),
 };
+
+/// Adds parameters, each beginning with a semicolon, to the Record-Route that the script asked for or will ask for.
+pub(crate) fn add_parameters(context: &mut Context, params: &[u8]) {
+    match &context.record_route {
+        Some(recorded) => context.record_route = Some([&recorded[..], params].concat().into()),
+        None => {
+            let earlier = context.note::<Waiting>().map(|Waiting(text)| text.clone()).unwrap_or_default();
+            context.set_note(Waiting([&earlier[..], params].concat().into()));
+        }
+    }
+}
 
 /// Parameters given before `record_route()`.
 struct Waiting(Bytes);

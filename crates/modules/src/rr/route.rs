@@ -122,6 +122,9 @@ fn follow(call: &mut Call<'_>, routing: Routing) -> Outcome {
         call.context.target.socket = Some(socket);
     }
     if let Some(own) = routing.own {
+        if let Ok(uri) = Uri::parse(&own) {
+            crate::uac::restore_within(call.context, &uri.params);
+        }
         call.context.set_note(OwnRoute(own));
     }
     if let Some(uri) = routing.request_uri {

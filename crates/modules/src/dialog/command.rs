@@ -1,0 +1,116 @@
+//! What an operator can ask and tell about dialogs.
+
+use std::sync::Arc;
+
+use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandParam, Data};
+
+use super::Dialogs;
+use super::call::{Dialog, Side};
+use super::track::{say_bye, seconds};
+
+const CALL: [CommandParam; 3] = [
+    CommandParam::required("call-id", ArgumentKind::Str, "The Call-ID."),
+    CommandParam::required("from", ArgumentKind::Str, "The tag of one side."),
+    CommandParam::required("to", ArgumentKind::Str, "The tag of the other side."),
+];
+
+pub(super) static ALL: [Command; 5] = [
+    Command {
+        name: "dlg.list",
+        aliases: &["dlg_list"],
+        params: &[],
+        doc: "Lists every dialog that is tracked.",
+        result: "For each: numbers, Call-ID, tags, URIs, state, since when and for how long.",
+        example: "dlg.list",
+        run: |call| Answer::Now(Ok(Data::List(call.state::<Dialogs>().table.all().iter().map(shown).collect()))),
+    },
+    Command {
+        name: "dlg.stats_active",
+        aliases: &[],
+        params: &[],
+        doc: "Counts the dialogs that are up, and those on their way.",
+        result: "starting, ongoing and all.",
+        example: "dlg.stats_active",
+        run: |call| {
+            let (up, starting) = call.state::<Dialogs>().table.by_stage();
+            let data =
+                Data::of([("starting", starting.into()), ("ongoing", up.into()), ("all", (up + starting).into())]);
+            Answer::Now(Ok(data))
+        },
+    },
+    Command {
+        name: "dlg.terminate_dlg",
+        aliases: &["dlg_terminate_dlg"],
+        params: &CALL,
+        doc: "Ends a call with a BYE to both sides; one that still rings is refused.",
+        result: "Nothing.",
+        example: "dlg.terminate_dlg 3848276298220188511@198.51.100.7 9fxced76sl 8321234356",
+        run: |call| {
+            let text = |n| call.text(n).unwrap_or_default().as_bytes();
+            terminate(call, call.state::<Dialogs>().table.find(text(0), text(1), text(2)))
+        },
+    },
+    Command {
+        name: "dlg.end_dlg",
+        aliases: &["dlg_end_dlg"],
+        params: &[
+            CommandParam::required("entry", ArgumentKind::Int, "Its first number."),
+            CommandParam::required("id", ArgumentKind::Int, "Its second number."),
+        ],
+        doc: "As dlg.terminate_dlg, by the numbers that dlg.list shows.",
+        result: "Nothing.",
+        example: "dlg.end_dlg 17 42",
+        run: |call| {
+            let number = |n| call.int(n).and_then(|number| u32::try_from(number).ok());
+            let (entry, id) = (number(0).unwrap_or(u32::MAX), number(1).unwrap_or(0));
+            terminate(call, call.state::<Dialogs>().table.numbered(entry, id))
+        },
+    },
+    Command {
+        name: "dlg.profile_get_size",
+        aliases: &["profile_get_size"],
+        params: &[
+            CommandParam::required("profile", ArgumentKind::Str, "The profile."),
+            CommandParam::optional("value", ArgumentKind::Str, "Only with this value."),
+        ],
+        doc: "Counts the dialogs of a profile.",
+        result: "The number.",
+        example: "dlg.profile_get_size caller sip:alice@example.com",
+        run: |call| {
+            let name = call.text(0).unwrap_or_default().as_bytes();
+            let size = call.state::<Dialogs>().profiles.size(name, call.text(1).map(str::as_bytes));
+            Answer::Now(Ok(size.into()))
+        },
+    },
+];
+
+fn terminate(call: &CommandCall<'_>, dialog: Option<Arc<Dialog>>) -> Answer {
+    let Some(dialog) = dialog else { return Answer::error(404, "there is no such dialog; dlg.list shows all") };
+    let state = call.shared_state::<Dialogs>();
+    let server = Arc::clone(&state.server);
+    let call_id = dialog.call_id.clone();
+    // What ends a call is done by the worker that owns it.
+    let job = move |host: &mut dyn module_api::Host| {
+        say_bye(&state, &dialog, host, &[Side::Caller, Side::Callee]);
+    };
+    match server.post(&call_id, Box::new(job)) {
+        Ok(()) => Answer::Now(Ok(Data::Null)),
+        Err(_) => Answer::error(503, "the server is too busy at the moment"),
+    }
+}
+
+fn shown(dialog: &Arc<Dialog>) -> Data {
+    let facts = dialog.facts();
+    Data::of([
+        ("h_entry", dialog.entry.into()),
+        ("h_id", dialog.id.into()),
+        ("call-id", Data::text(&dialog.call_id)),
+        ("from_uri", Data::text(&super::track::uri_of(&facts.from))),
+        ("to_uri", Data::text(&super::track::uri_of(&facts.to))),
+        ("from_tag", Data::text(&dialog.from_tag)),
+        ("to_tag", Data::text(&facts.to_tag)),
+        ("state", (facts.stage as i64).into()),
+        ("start_ts", seconds(facts.started).into()),
+        ("timeout", seconds(facts.lifetime).into()),
+    ])
+}
