@@ -242,19 +242,16 @@ fn dump(call: &CommandCall<'_>) -> Answer {
     let is_brief = call.text(0) == Some("brief");
     let now = call.unix_time.as_secs();
     let shown = tables(call).into_iter().map(|(name, table)| {
-        let (mut aors, mut count) = (Vec::new(), 0_usize);
-        table.bindings.visit(|aor, all| {
-            let live: Vec<Contact> = all.iter().filter(|contact| contact.binding.expires > now).cloned().collect();
-            count += usize::from(!live.is_empty());
-            if live.is_empty() || aors.len() >= SHOWN {
-                return;
-            }
-            let aor = ("AoR", Data::text(aor));
-            aors.push(match is_brief {
+        // The table is free again while the answer is made.
+        let (some, count) = table.bindings.some(SHOWN, now);
+        let info = |(aor, live): (Vec<u8>, Vec<Contact>)| {
+            let aor = ("AoR", Data::text(&aor));
+            match is_brief {
                 true => Data::of([aor]),
                 false => Data::of([("Info", Data::of([aor, ("Contacts", contacts(call, &live))]))]),
-            });
-        });
+            }
+        };
+        let aors: Vec<Data> = some.into_iter().map(info).collect();
         let stats = Data::of([("Records", count.into()), ("Left-Out", (count - aors.len()).into())]);
         let table = [("Domain", name.into()), ("Size", count.into()), ("AoRs", Data::List(aors)), ("Stats", stats)];
         Data::of([("Domain", Data::of(table))])

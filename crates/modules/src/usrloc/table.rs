@@ -94,14 +94,24 @@ impl Table {
         })
     }
 
-    /// Visits every address-of-record with its bindings, those that have run out included.
-    pub fn visit(&self, mut each: impl FnMut(&[u8], &[Contact])) {
+    /// `most` addresses-of-record with their bindings that have not run out, and how many addresses have such.
+    ///
+    /// Nothing is unpacked that is not given: a table of a million must not hold up calls while it is shown.
+    pub fn some(&self, most: usize, now: u64) -> (Vec<Registered>, usize) {
+        let (mut some, mut count) = (Vec::new(), 0);
         for shard in &self.shards {
             for (aor, bindings) in lock(shard).iter() {
-                let contacts: Vec<Contact> = bindings.iter().map(Packed::unpack).collect();
-                each(aor, &contacts);
+                if bindings.iter().all(|binding| binding.is_over(now)) {
+                    continue;
+                }
+                count += 1;
+                if some.len() < most {
+                    let live = bindings.iter().filter(|binding| !binding.is_over(now));
+                    some.push((aor.to_vec(), live.map(Packed::unpack).collect()));
+                }
             }
         }
+        (some, count)
     }
 
     fn shard(&self, aor: &[u8]) -> MutexGuard<'_, Shard> {
@@ -110,6 +120,9 @@ impl Table {
         lock(&self.shards[at])
     }
 }
+
+/// An address-of-record and its bindings.
+pub(super) type Registered = (Vec<u8>, Vec<Contact>);
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     // A panic elsewhere leaves the bindings as they were before or after a change, never between.
@@ -120,6 +133,17 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 mod tests {
     use super::super::binding::tests::contact;
     use super::*;
+
+    #[test]
+    fn some_are_given_and_all_are_counted_but_those_that_have_run_out() {
+        let table = Table::default();
+        for (aor, expires) in [("a", 100), ("b", 200), ("c", 300), ("d", 300)] {
+            table.load(aor.as_bytes(), &contact("sip:a@one", aor, expires));
+        }
+        let (some, count) = table.some(2, 150);
+        assert_eq!((some.len(), count), (2, 3));
+        assert_eq!(table.some(9, 250).0.iter().map(|(_, contacts)| contacts.len()).collect::<Vec<_>>(), [1, 1]);
+    }
 
     #[test]
     fn bindings_are_replaced_together_and_found_until_they_run_out() {
