@@ -49,7 +49,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         name: "core.info",
         doc: "Tells with what the server was built.",
-        result: "`version`, `compiler`, `target` and the bounds of one message.",
+        result: "`version`, `compiler`, `target`, `pid`, and `manager`: `systemd` when that started it, else `none`.",
         example: "core.info",
         run: |call| {
             let target = format!("{}/{}", std::env::consts::ARCH, std::env::consts::OS);
@@ -58,6 +58,7 @@ pub(super) static COMMANDS: &[Command] = &[
                 ("compiler", "rustc".into()),
                 ("target", target.into()),
                 ("pid", std::process::id().into()),
+                ("manager", if std::env::var_os("NOTIFY_SOCKET").is_some() { "systemd" } else { "none" }.into()),
             ])
             .into()
         },
@@ -104,7 +105,10 @@ pub(super) static COMMANDS: &[Command] = &[
         doc: "Shows the command line with which the server was started.",
         result: "a list of texts.",
         example: "core.arg",
-        run: |_| std::env::args().collect::<Data>().into(),
+        run: |_| {
+            let words = std::env::args_os();
+            words.map(|word| word.to_string_lossy().into_owned()).collect::<Data>().into()
+        },
         ..Command::EMPTY
     },
     Command {

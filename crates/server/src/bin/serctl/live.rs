@@ -1,5 +1,6 @@
 //! Verbs that concern the running server.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -127,8 +128,16 @@ pub(crate) fn start(client: &Client, options: &[String]) -> Result<()> {
     let own = std::env::current_exe().context("this program does not know where it lies")?;
     let beside = own.with_file_name("ser");
     let program = if beside.exists() { beside } else { "ser".into() };
-    let status = Command::new(&program).arg("--daemon").args(options).status();
-    let status = status.with_context(|| format!("cannot start {}", program.display()))?;
+    launch(&program, options, None)
+}
+
+fn launch(program: &Path, options: &[String], directory: Option<&str>) -> Result<()> {
+    let mut command = Command::new(program);
+    command.arg("--daemon").args(options);
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    let status = command.status().with_context(|| format!("cannot start {}", program.display()))?;
     if !status.success() {
         bail!("the server did not start; its own message stands above");
     }
@@ -156,22 +165,50 @@ pub(crate) fn stop(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Stops the server and starts it again with the options that it had.
+/// Stops the server and starts it again under the name, in the directory and with the options that it had.
 ///
 /// # Errors
-/// As [`stop`] and [`start`].
+/// When systemd or somebody else must start it, and as [`stop`] and [`start`].
 pub(crate) fn restart(client: &Client) -> Result<()> {
+    if text(&client.call("core.info", &[])?, "manager") == "systemd" {
+        bail!("systemd started this server and would start a second one; use `systemctl restart` with its unit");
+    }
+    let directory = client.call("core.pwd", &[])?;
+    let directory = directory.as_str().context("the server does not know its working directory")?;
     let line = client.call("core.arg", &[])?;
-    let words = line.as_array().into_iter().flatten().skip(1);
-    let options: Vec<String> =
-        words.filter_map(Value::as_str).filter(|word| *word != "--daemon").map(str::to_owned).collect();
+    let (program, options) = command_line(&line, directory)?;
     stop(client)?;
-    start(client, &options)
+    launch(&program, &options, Some(directory))
+}
+
+/// The program of a command line, as seen from anywhere, and its options without the one that every start adds.
+fn command_line(line: &Value, directory: &str) -> Result<(PathBuf, Vec<String>)> {
+    let mut words = line.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let name = words.next().context("the server does not know its command line")?;
+    let options: Vec<String> = words.filter(|word| *word != "--daemon").map(str::to_owned).collect();
+    if options.iter().map(String::as_str).chain([name, directory]).any(|word| word.contains('\u{fffd}')) {
+        bail!("the server's command line is no text; `serctl stop` it and start it as it was started");
+    }
+    // A name alone was looked up in PATH and is so again.
+    let program = if name.contains('/') { Path::new(directory).join(name) } else { PathBuf::from(name) };
+    Ok((program, options))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restarted_server_keeps_its_name_and_options() {
+        let check = |words: &[&str], program: &str, options: &[&str]| {
+            let found = command_line(&serde_json::json!(words), "/srv/sip").expect("it is text");
+            assert_eq!(found, (PathBuf::from(program), options.iter().map(|word| (*word).to_owned()).collect()));
+        };
+        check(&["kamailio", "-f", "a.cfg"], "kamailio", &["-f", "a.cfg"]);
+        check(&["bin/ser", "--daemon", "-f", "a.cfg"], "/srv/sip/bin/ser", &["-f", "a.cfg"]);
+        check(&["/usr/bin/ser"], "/usr/bin/ser", &[]);
+        assert!(command_line(&serde_json::json!(["ser", "-f", "\u{fffd}"]), "/").is_err());
+    }
 
     #[test]
     fn a_dump_becomes_rows() {
