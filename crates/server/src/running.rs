@@ -88,7 +88,7 @@ impl Running {
             name: parameter.name.into(),
             value: match parameter.kind {
                 CoreKind::Int | CoreKind::Bool => settings.int(parameter.name).into(),
-                CoreKind::Text | CoreKind::Ignored => settings.text(parameter.name).into(),
+                CoreKind::Text | CoreKind::Ignored => without_password(&settings.text(parameter.name)).into(),
             },
             doc: parameter.doc.into(),
             is_live: parameter.name == "debug",
@@ -198,10 +198,35 @@ impl Server for Running {
     }
 }
 
+/// A text as others may see it: of an address with user and password, such as that of a database, not the password.
+fn without_password(text: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = text.split_once("://")?;
+        // The last one: a password may hold more of them.
+        let (account, place) = rest.rsplit_once('@')?;
+        let (user, _) = account.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{place}"))
+    };
+    hidden().unwrap_or_else(|| text.to_owned())
+}
+
 /// The description of the HTTP interface with every command that there is, whatever a script loads.
 pub(crate) fn openapi() -> String {
     let of_modules = modules::catalog().iter().flat_map(|module| module.commands);
     let mut all: Vec<_> = ::control::server_commands().chain(trace_commands::COMMANDS).chain(of_modules).collect();
     all.sort_by_key(|command| command.name);
     format!("{:#}", ::control::openapi::document(&all, VERSION))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_addresses_of_databases_are_not_shown() {
+        assert_eq!(without_password("mysql://ser:he@r:t/x@db.example/ser"), "mysql://ser:***@db.example/ser");
+        for text in ["mysql://ser@db.example/ser", "http://192.0.2.7:80/a", "alice:x@192.0.2.7", "", "text"] {
+            assert_eq!(without_password(text), text);
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! What is kept in the database: users, aliases, domains, and registrations as they are written there.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use store::{AliasTarget, Store, StoredBinding, StoredDomain, TableName};
 
 use crate::arguments::{AliasCommand, DomainCommand, Verb};
@@ -186,12 +188,42 @@ fn password_or_ask(given: Option<String>) -> Result<String> {
 
 fn ask_password() -> Result<String> {
     let mut stderr = std::io::stderr();
-    if std::io::stdin().is_terminal() {
-        write!(stderr, "Password: ").and_then(|()| stderr.flush()).context("cannot ask for the password")?;
-    }
+    let stdin = std::io::stdin();
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line).context("cannot read the password")?;
+    if stdin.is_terminal() {
+        let _unseen = Unseen::on(&stdin).context("cannot keep the terminal from showing the password")?;
+        write!(stderr, "Password: ").and_then(|()| stderr.flush()).context("cannot ask for the password")?;
+        stdin.read_line(&mut line).context("cannot read the password")?;
+        // The line end was not shown either. Where standard error is closed, nobody misses it.
+        let _ = writeln!(stderr);
+    } else {
+        stdin.read_line(&mut line).context("cannot read the password")?;
+    }
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A terminal that does not show what is typed until this is dropped.
+struct Unseen<'a, T: AsFd> {
+    terminal: &'a T,
+    before: Termios,
+}
+
+impl<'a, T: AsFd> Unseen<'a, T> {
+    fn on(terminal: &'a T) -> nix::Result<Unseen<'a, T>> {
+        let before = tcgetattr(terminal)?;
+        let mut without = before.clone();
+        without.local_flags.remove(LocalFlags::ECHO);
+        // What was typed before the question is thrown away: it has been shown.
+        tcsetattr(terminal, SetArg::TCSAFLUSH, &without)?;
+        Ok(Unseen { terminal, before })
+    }
+}
+
+impl<T: AsFd> Drop for Unseen<'_, T> {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing.
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
+    }
 }
 
 fn report(done: bool, yes: &str, no: &str) -> Result<()> {
@@ -217,6 +249,16 @@ mod tests {
         assert!(check_name("alice.b-2").is_ok());
         assert!(check_name("a b").is_err());
         assert!(check_name("").is_err());
+    }
+
+    #[test]
+    fn a_terminal_does_not_show_a_password() {
+        let terminal = nix::pty::openpty(None, None).expect("there is a terminal left");
+        let is_shown = || tcgetattr(&terminal.slave).expect("a terminal").local_flags.contains(LocalFlags::ECHO);
+        let unseen = Unseen::on(&terminal.slave).expect("a terminal");
+        assert!(!is_shown());
+        drop(unseen);
+        assert!(is_shown());
     }
 
     #[test]
