@@ -71,7 +71,7 @@ impl Operated {
     fn post(&self, headers: &str, body: &str) -> String {
         let length = body.len();
         self.http(&format!(
-            "POST /RPC HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+            "POST /RPC HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
         ))
     }
 
@@ -194,14 +194,16 @@ fn http_lets_in_whom_it_should_and_says_why_it_does_not() {
     check(server.post(JSON, UPTIME), "200", r#""result":{"now":"#);
     check(server.post("", UPTIME), "415", "send the header `Content-Type: application/json`");
     check(server.post(&format!("{JSON}Origin: http://evil.example\r\n"), UPTIME), "403", "pages of other sites");
+    let renamed = "GET /metrics HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n";
+    check(server.http(renamed), "403", "call it by the name localhost");
     check(server.post(JSON, &" ".repeat(70_000)), "413", "65536 bytes at most");
     check(server.post(JSON, "{"), "200", r#""code":-32700"#);
-    check(server.http("GET /RPC HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "405", "POST");
-    check(server.http("GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "404", "/metrics");
-    check(server.http("GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "200", "ready");
+    check(server.http("GET /RPC HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), "405", "POST");
+    check(server.http("GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), "404", "/metrics");
+    check(server.http("GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), "200", "ready");
     let call = r#"{"table": "location", "aor": "bob"}"#;
     let request = format!(
-        "POST /commands/ul.lookup HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{JSON}Content-Length: {}\r\n\r\n{call}",
+        "POST /commands/ul.lookup HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{JSON}Content-Length: {}\r\n\r\n{call}",
         call.len()
     );
     check(server.http(&request), "404", r#"{"code":404,"message":"AOR not found in location table"}"#);
@@ -265,7 +267,7 @@ fn a_thousand_clients_at_once_hold_up_neither_sip_nor_each_other_for_long() {
 fn prometheus_finds_nothing_wrong_with_the_metrics() {
     let server = Operated::start();
     server.answers_sip();
-    let answer = server.http("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answer = server.http("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let (head, metrics) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     assert!(!metrics.contains("ser_core_rcv_requests_total 0\n") && metrics.contains("ser_core_rcv_requests_total "));

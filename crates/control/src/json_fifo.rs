@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use crate::fifo::{FifoSettings, REPLIES, open_pipe};
 use crate::ground::{FrontEnd, Ground};
@@ -32,8 +33,12 @@ async fn serve(ground: Ground, mut pipe: Receiver, reply_dir: PathBuf, is_pretty
     let mut documents = Documents::new(ground.limits.request);
     let places = Arc::new(Semaphore::new(REPLIES));
     let mut chunk = vec![0; 4096];
+    let mut deadline = Instant::now() + ground.limits.patience;
     loop {
-        match tokio::time::timeout(ground.limits.patience, pipe.read(&mut chunk)).await {
+        if documents.is_empty() {
+            deadline = Instant::now() + ground.limits.patience;
+        }
+        match timeout_at(deadline, pipe.read(&mut chunk)).await {
             Ok(Ok(length)) if length > 0 => documents.push(&chunk[..length]),
             Ok(Ok(_) | Err(_)) => {
                 return (ground.log)(Level::Error, "the JSON-RPC FIFO is gone; no more commands from it");

@@ -54,6 +54,13 @@ pub fn refusal(code: i64, message: &str) -> Vec<u8> {
     to_text(&Response { outcome: Err(failure), id: Value::Null }, false)
 }
 
+/// As [`refusal`], for the request in `document`, with its id.
+pub(crate) fn refusal_of(document: &[u8], code: i64, message: &str) -> Vec<u8> {
+    let request: Value = serde_json::from_slice(document).unwrap_or_default();
+    let id = request.get("id").filter(|id| id.is_string() || id.is_number()).cloned().unwrap_or_default();
+    to_text(&Response { outcome: Err(Failure { code, message: message.to_owned() }), id }, false)
+}
+
 /// Takes JSON documents out of a stream of bytes, one after the other.
 pub(crate) struct Documents {
     buffer: Vec<u8>,
@@ -164,7 +171,8 @@ pub(crate) fn body_arguments(commands: &Commands, name: &str, body: &[u8]) -> Re
 
 fn failure(error: CommandError) -> Failure {
     match error.code {
-        400 => Failure { code: -32602, message: format!("Invalid params: {}", error.reason) },
+        // Only what this server says about the arguments is the mistake of its caller.
+        400 if !error.is_of_peer => Failure { code: -32602, message: format!("Invalid params: {}", error.reason) },
         code => Failure { code: code.into(), message: error.reason.into_owned() },
     }
 }
@@ -279,6 +287,12 @@ mod tests {
         let value: Value = serde_json::from_slice(&answered).expect("it is JSON");
         let responses = value.as_array().expect("a batch");
         assert_eq!((responses.len(), &responses[9]["error"]["code"]), (10, &serde_json::json!(507)));
+    }
+
+    #[test]
+    fn the_code_of_a_sip_peer_is_given_as_it_is() {
+        assert_eq!(failure(CommandError::of_peer(400, "Bad Request")).code, 400);
+        assert_eq!(failure(CommandError::new(400, "no such thing")).code, -32602);
     }
 
     fn check_error(document: &str, code: i64) {

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use module_api::Level;
+use nix::errno::Errno;
 use nix::sys::socket::SockType;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::ground::{FrontEnd, Ground};
 use crate::json_rpc::{self, Documents, Taken};
@@ -50,12 +51,17 @@ async fn serve(ground: &Ground, mut stream: UnixStream) {
     let patience = ground.limits.patience;
     let mut documents = Documents::new(ground.limits.request);
     let mut chunk = vec![0; 4096];
+    let mut deadline = Instant::now() + patience;
     loop {
         let (answer, is_last) = match documents.take() {
             Taken::Document(document) => (json_rpc::answer_value(&ground.commands, &document, false).await, false),
             Taken::Wrong(what) => (Some(json_rpc::refusal(-32700, &what)), true),
-            Taken::More => match timeout(patience, stream.read(&mut chunk)).await {
+            Taken::More => match timeout_at(deadline, stream.read(&mut chunk)).await {
                 Ok(Ok(length)) if length > 0 => {
+                    // Its time begins with its first byte, and more bytes do not make it longer.
+                    if documents.is_empty() {
+                        deadline = Instant::now() + patience;
+                    }
                     documents.push(&chunk[..length]);
                     continue;
                 }
@@ -66,11 +72,15 @@ async fn serve(ground: &Ground, mut stream: UnixStream) {
                 _ => return,
             },
         };
-        let Some(mut answer) = answer else { continue };
+        let Some(mut answer) = answer else {
+            deadline = Instant::now() + patience;
+            continue;
+        };
         answer.push(b'\n');
         if !matches!(timeout(patience, stream.write_all(&answer)).await, Ok(Ok(()))) || is_last {
             return;
         }
+        deadline = Instant::now() + patience;
     }
 }
 
@@ -104,9 +114,59 @@ async fn serve_datagrams(ground: Ground, socket: Arc<UnixDatagram>, is_pretty: b
             };
             if let (Some(answer), Some(path)) = (answer, from.as_pathname()) {
                 // A client that is gone, or does not read, loses its answer and nothing else.
-                let _ = timeout(ground.limits.patience, socket.send_to(&answer, path)).await;
+                let sent = timeout(ground.limits.patience, socket.send_to(&answer, path)).await;
+                if matches!(&sent, Ok(Err(error)) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32)) {
+                    let text = format!("an answer of {} bytes is too long for a datagram; use a stream", answer.len());
+                    let refusal = json_rpc::refusal_of(&document, 507, &text);
+                    let _ = timeout(ground.limits.patience, socket.send_to(&refusal, path)).await;
+                }
             }
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use module_api::Command;
+
+    use super::*;
+    use crate::Limits;
+    use crate::dispatch::tests::examples;
+
+    static LONG: &[Command] = &[Command { name: "test.long", run: |_| "x".repeat(16 << 20).into(), ..Command::EMPTY }];
+
+    #[tokio::test]
+    async fn an_answer_that_no_datagram_holds_is_refused() {
+        let directory = std::env::temp_dir().join(format!("ser-control-datagram-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("the directory of temporary files can be written");
+        let (there, here) = (directory.join("server"), directory.join("client"));
+        let runtime = tokio::runtime::Handle::current();
+        let ground = Ground { commands: examples(), limits: Limits::default(), runtime, log: Arc::new(|_, _| {}) };
+        ground.commands.replace(vec![(LONG, Arc::new(()))]);
+        let _served = open_datagram(&ground, &there, &Access::default(), false).expect("the place is free");
+        let client = UnixDatagram::bind(&here).expect("the place is free");
+        let request = r#"{"jsonrpc": "2.0", "method": "test.long", "id": 7}"#;
+        client.send_to(request.as_bytes(), &there).await.expect("it is read");
+        let mut answer = vec![0; 1000];
+        let length = client.recv(&mut answer).await.expect("an answer");
+        let answer: serde_json::Value = serde_json::from_slice(&answer[..length]).expect("it is JSON");
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&507.into(), &7.into()));
+        let _ = std::fs::remove_dir_all(&directory);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_drip_do_not_make_the_time_of_a_request_longer() {
+        let (mut client, server) = UnixStream::pair().expect("there are files to open");
+        let runtime = tokio::runtime::Handle::current();
+        let ground = Ground { commands: examples(), limits: Limits::default(), runtime, log: Arc::new(|_, _| {}) };
+        let patience = ground.limits.patience;
+        let served = tokio::spawn(async move { serve(&ground, server).await });
+        let begin = Instant::now();
+        while !served.is_finished() && begin.elapsed() < 4 * patience {
+            let _ = client.write_all(b"[").await;
+            tokio::time::sleep(patience / 4).await;
+        }
+        assert!(served.is_finished(), "it is still read after {:?}", begin.elapsed());
     }
 }

@@ -254,12 +254,19 @@ pub struct CommandError {
     pub code: u16,
     /// What is wrong, in a phrase, and what would cure it.
     pub reason: Cow<'static, str>,
+    /// The code is the answer of a SIP peer, and says nothing about the call of the command.
+    pub is_of_peer: bool,
 }
 
 impl CommandError {
     /// An error with its code and reason.
     pub fn new(code: u16, reason: impl Into<Cow<'static, str>>) -> CommandError {
-        CommandError { code, reason: reason.into() }
+        CommandError { code, reason: reason.into(), is_of_peer: false }
+    }
+
+    /// The answer of a SIP peer that is no success.
+    pub fn of_peer(code: u16, reason: impl Into<Cow<'static, str>>) -> CommandError {
+        CommandError { code, reason: reason.into(), is_of_peer: true }
     }
 }
 

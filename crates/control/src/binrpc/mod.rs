@@ -9,7 +9,7 @@ use module_api::CommandError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::ground::{FrontEnd, Ground};
 use crate::path::{self, Access, OpenError};
@@ -46,6 +46,7 @@ async fn accept(ground: Ground, listener: UnixListener) {
 async fn serve(ground: &Ground, mut stream: UnixStream) {
     let mut buffer = Vec::new();
     let mut chunk = vec![0; 4096];
+    let mut deadline = Instant::now() + ground.limits.patience;
     loop {
         let answer = match take(&mut buffer, ground.limits.request) {
             Taken::Request(Request { cookie, name, args }) => {
@@ -56,9 +57,15 @@ async fn serve(ground: &Ground, mut stream: UnixStream) {
             Taken::Broken => return,
             Taken::More => {
                 // An operator may type into `kamcmd` for as long as the request is not begun.
-                let patience = if buffer.is_empty() { IDLE } else { ground.limits.patience };
-                match timeout(patience, stream.read(&mut chunk)).await {
-                    Ok(Ok(length)) if length > 0 => buffer.extend_from_slice(&chunk[..length]),
+                let until = if buffer.is_empty() { Instant::now() + IDLE } else { deadline };
+                match timeout_at(until, stream.read(&mut chunk)).await {
+                    Ok(Ok(length)) if length > 0 => {
+                        // Its time begins with its first byte, and more bytes do not make it longer.
+                        if buffer.is_empty() {
+                            deadline = Instant::now() + ground.limits.patience;
+                        }
+                        buffer.extend_from_slice(&chunk[..length]);
+                    }
                     _ => return,
                 }
                 continue;
@@ -67,6 +74,7 @@ async fn serve(ground: &Ground, mut stream: UnixStream) {
         if !matches!(timeout(ground.limits.patience, stream.write_all(&answer)).await, Ok(Ok(()))) {
             return;
         }
+        deadline = Instant::now() + ground.limits.patience;
     }
 }
 

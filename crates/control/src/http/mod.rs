@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, ORIGIN, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -124,7 +124,7 @@ impl Site {
             (&Method::GET, "/readyz") => return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             _ => {}
         }
-        if let Some(refusal) = self.refuse(request.headers(), peer) {
+        if let Some(refusal) = self.refuse(&request, peer) {
             return refusal;
         }
         let command = path.strip_prefix("/commands/").map(str::to_owned);
@@ -162,7 +162,8 @@ impl Site {
     }
 
     /// This machine needs no token where none is set; a page in a browser on this machine is a stranger.
-    fn refuse(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<Answer> {
+    fn refuse(&self, request: &Request<Incoming>, peer: SocketAddr) -> Option<Answer> {
+        let headers = request.headers();
         if let Some(token) = &self.token {
             let shown = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
             let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
@@ -176,6 +177,13 @@ impl Site {
         }
         if headers.contains_key(ORIGIN) {
             return Some(problem(StatusCode::FORBIDDEN, "pages of other sites may not control the server"));
+        }
+        // A target with an authority goes before the header (RFC 9112 section 3.2.2).
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = request.uri().authority().map(|authority| authority.as_str()).or(host);
+        if !host.is_some_and(is_this_machine) {
+            let text = "call it by the name localhost, 127.0.0.1 or [::1]; other names need --http-token-file";
+            return Some(problem(StatusCode::FORBIDDEN, text));
         }
         None
     }
@@ -208,11 +216,36 @@ impl Site {
         };
         match result {
             Ok(data) => json_response(StatusCode::OK, data_text(&data)),
-            Err(CommandError { code, reason }) => {
-                problem(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &reason)
+            Err(error) => {
+                json_response(status(&error), to_text(&json!({"code": error.code, "message": error.reason}), false))
             }
         }
     }
+}
+
+/// What a peer answered over SIP is not what this server answers over HTTP: 401 would ask the caller for a password.
+fn status(error: &CommandError) -> StatusCode {
+    if error.is_of_peer {
+        return StatusCode::BAD_GATEWAY;
+    }
+    let status = StatusCode::from_u16(error.code).ok();
+    status
+        .filter(|status| status.is_client_error() || status.is_server_error())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Whether a `Host` header names this machine. A page of another site whose name its owner has pointed at 127.0.0.1
+/// would send that name.
+fn is_this_machine(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((name, port)) => (name, port.strip_prefix(':').unwrap_or(port)),
+            None => return false,
+        },
+        None => host.split_once(':').unwrap_or((host, "")),
+    };
+    let is_loopback = || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    port.bytes().all(|byte| byte.is_ascii_digit()) && (name.eq_ignore_ascii_case("localhost") || is_loopback())
 }
 
 fn data_text(data: &Data) -> Vec<u8> {
@@ -237,4 +270,27 @@ fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_go_without_a_token() {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["", "evil.example", "localhost.evil.example:80", "192.0.2.7", "[2001:db8::1]:80", "[::1", "[::1]x"]
+        {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_status_of_sip_is_no_status_of_http() {
+        assert_eq!(status(&CommandError::of_peer(401, "Unauthorized")), 502);
+        assert_eq!(status(&CommandError::new(404, "not there")), 404);
+        assert_eq!(status(&CommandError::new(606, "no status of HTTP")), 500);
+    }
 }

@@ -58,7 +58,7 @@ pub(super) static COMMANDS: &[Command] = &[
         run: |call| {
             wait(call, request(call, None, 3), |answer| match answer.status {
                 200..300 => Ok(shown(&answer)),
-                status => Err(CommandError::new(status, reason(&answer))),
+                status => Err(CommandError::of_peer(status, reason(&answer))),
             })
         },
         ..Command::EMPTY
