@@ -66,7 +66,7 @@ pub(crate) fn check_at_start(
 
 /// What is wrong with a database's tables, and the cure.
 pub(crate) fn unfit(database: &Database, error: &Error) -> String {
-    format!("database {}: {error}; `serctl db create` makes the tables that are missing", database.address())
+    format!("database {}: {error}; its tables must be Kamailio's, as `kamdbctl create` makes them", database.address())
 }
 
 /// Checks that a table has these columns and one of these versions. In a file of SQLite, which is ours, a table and
