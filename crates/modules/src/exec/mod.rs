@@ -263,6 +263,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_has_started_is_killed_with_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let file = std::env::temp_dir().join(format!("ser-exec-{}", std::process::id()));
+        let command = format!("echo $$ > {}; sleep 600; true", file.display());
+        let process = Process { command: command.into(), variables: Vec::new(), input: None, limit: None };
+        // Given up as soon as it has said who it is.
+        let group = runtime.block_on(async {
+            let said = async {
+                loop {
+                    let text = std::fs::read_to_string(&file).unwrap_or_default();
+                    if text.ends_with('\n') {
+                        return text.trim().parse().unwrap();
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                _ = process.run(Slots::default()) => panic!("it sleeps for ten minutes"),
+                group = said => nix::unistd::Pid::from_raw(group),
+            }
+        });
+        std::fs::remove_file(&file).unwrap();
+        // Until the last of them has been reaped; the test would never end if one lived on.
+        while nix::sys::signal::killpg(group, None).is_ok() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
     fn a_program_that_prints_without_end_is_cut() {
         let mut bench = bench(&[]);
         assert_eq!(run(&mut bench, "exec_avp", &["yes 2>/dev/null"]), -1);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
@@ -45,6 +47,7 @@ impl Process {
     pub(super) async fn run(self, slots: Slots) -> Result<Finished, String> {
         let _slot = slots.0.acquire().await.map_err(|_| "no more programs are run".to_owned())?;
         let mut child = self.start().map_err(|error| format!("/bin/sh cannot be run: {error}"))?;
+        let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
         let work = talk(&mut child, self.input);
         let output = match self.limit {
             Some(limit) => {
@@ -53,9 +56,12 @@ impl Process {
             None => work.await,
         };
         if output.is_err() {
-            // It may have ended by itself meanwhile; then there is nothing to kill.
-            let _ = child.kill().await;
+            group.kill();
+            // It may have ended by itself meanwhile; then there is nothing to wait for.
+            let _ = child.wait().await;
         }
+        // What a program that has ended leaves in the background is its own business.
+        group.0 = None;
         let (output, succeeded) = output?;
         let lines = output.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let lines = lines.filter(|line| !line.is_empty()).map(Bytes::copy_from_slice).collect();
@@ -69,7 +75,26 @@ impl Process {
             command.env(name, OsString::from_vec(value.clone()));
         }
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true).spawn()
+        // A group of its own, so that what the shell has started can be killed with it.
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::inherit()).process_group(0).kill_on_drop(true).spawn()
+    }
+}
+
+/// The processes of a run, killed together when it is given up: the shell alone would leave its children behind.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn kill(&mut self) {
+        if let Some(leader) = self.0.take() {
+            // All of them may have ended by now.
+            let _ = killpg(leader, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
