@@ -21,4 +21,5 @@ mod reload;
 mod script_tools;
 mod sipp_calls;
 mod sipsak;
+mod tables;
 mod trespass;

@@ -17,6 +17,16 @@ pub(crate) fn open(setup: &Setup<'_>, name: &'static str) -> Result<Database, Se
 
 /// As [`open`], at an address that is part of the setting.
 pub(crate) fn open_at(setup: &Setup<'_>, name: &'static str, address: &str) -> Result<Database, SetupError> {
+    open_with(setup, name, address, &Settings::default())
+}
+
+/// As [`open_at`], with bounds of its own.
+pub(crate) fn open_with(
+    setup: &Setup<'_>,
+    name: &'static str,
+    address: &str,
+    settings: &Settings,
+) -> Result<Database, SetupError> {
     let address = match address {
         "" => crate::usrloc::default_database(setup.data_dir),
         address => address.to_owned(),
@@ -25,7 +35,7 @@ pub(crate) fn open_at(setup: &Setup<'_>, name: &'static str, address: &str) -> R
     let report: Report = Arc::new(move |line| log(Level::Error, line));
     let mut opened = None;
     (setup.block_on)(Box::pin(async {
-        opened = Some(Database::open(&address, &Settings::default(), report).await);
+        opened = Some(Database::open(&address, settings, report).await);
     }));
     let opened = opened.ok_or_else(|| SetupError::Unavailable("the runtime is not there".into()))?;
     opened.map_err(|error| SetupError::Setting { name, cause: error.to_string() })

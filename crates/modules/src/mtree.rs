@@ -9,7 +9,7 @@ use module_api::{
 };
 
 use crate::prefix_tree::PrefixTree;
-use crate::rows::Source;
+use crate::rows::{Row, Source, Wanted};
 use crate::setting::{ignored, list, number, pairs, text};
 use crate::text_variable::TextVariable;
 
@@ -28,9 +28,7 @@ pub static MODULE: Module = Module {
         run: |call| {
             let trees = call.shared_state::<Trees>();
             Answer::later(async move {
-                let done = tokio::task::spawn_blocking(move || trees.reload()).await;
-                let done = done.unwrap_or_else(|_| Err("interrupted".into()));
-                done.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
+                trees.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
             })
         },
         ..Command::EMPTY
@@ -41,7 +39,11 @@ pub static MODULE: Module = Module {
 
 const PARAMETERS: &[Parameter] = &[
     list("mtree", "A tree: name=TREE;dbtable=TABLE;type=0. Type 0 holds texts, type 2 numbers."),
-    text("db_url", "", "The directory of text files that hold the tables: text:///path."),
+    text(
+        "db_url",
+        "",
+        "The database of the tables, or a directory of text files: text:///path. By default ser.db in the data directory.",
+    ),
     text("db_table", "", "One table of all trees, told apart by tname_column; its trees need no dbtable."),
     text("char_list", "0123456789", "The characters that prefixes are made of."),
     text("pv_value", "$avp(s:tvalue)", "The variable that receives the value of the longest prefix."),
@@ -125,17 +127,20 @@ impl Trees {
         self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
     }
 
-    fn reload(&self) -> Result<(), String> {
-        let loaded = self.plans.iter().map(|plan| plan.load(&self.rules)).collect::<Result<_, _>>()?;
+    async fn reload(&self) -> Result<(), String> {
+        let mut loaded = Vec::with_capacity(self.plans.len());
+        for plan in &self.plans {
+            loaded.push(plan.tree(&plan.source.read().await?, &self.rules)?);
+        }
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(())
     }
 }
 
 impl Plan {
-    fn load(&self, rules: &Rules) -> Result<Arc<Tree>, String> {
+    fn tree(&self, rows: &[Row], rules: &Rules) -> Result<Arc<Tree>, String> {
         let mut tree = Tree::new(&rules.characters);
-        for row in self.source.read()? {
+        for row in rows {
             let [prefix, value, name] = [0, 1, 2].map(|n| row.get(n).and_then(Option::as_deref).unwrap_or_default());
             if self.shares_table && name != self.name {
                 continue;
@@ -182,7 +187,9 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
         let name = name.ok_or_else(|| wrong("name= is missing".into()))?;
         let shares_table = table.is_none();
         let table = table.unwrap_or_else(|| shared.clone());
-        let source = Source::at(&url, &table, if shares_table { &columns } else { &columns[..2] }).map_err(wrong)?;
+        let (columns, versions): (_, &[i64]) = if shares_table { (&columns[..], &[2]) } else { (&columns[..2], &[1]) };
+        let wanted = Wanted { setting: "db_url", url: &url, table: &table, columns, order: None, versions };
+        let source = Source::at(setup, &wanted)?;
         plans.push(Plan { name, is_number, source, shares_table });
     }
     let variable = |name: &'static str| {
@@ -192,19 +199,17 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
         });
         found.map_err(|cause| SetupError::Setting { name, cause })
     };
-    let trees = Trees {
-        plans,
-        loaded: RwLock::default(),
-        rules: Rules {
-            characters: setup.text("char_list"),
-            allows_duplicates: setup.int("mt_allow_duplicates") != 0,
-            ignores_duplicates: setup.int("mt_ignore_duplicates") != 0,
-        },
-        one: variable("pv_value")?,
-        all: variable("pv_values")?,
+    let rules = Rules {
+        characters: setup.text("char_list"),
+        allows_duplicates: setup.int("mt_allow_duplicates") != 0,
+        ignores_duplicates: setup.int("mt_ignore_duplicates") != 0,
     };
-    trees.reload().map_err(SetupError::Unavailable)?;
-    Ok(Arc::new(trees))
+    let mut loaded = Vec::new();
+    for plan in &plans {
+        loaded.push(plan.tree(&plan.source.read_at_start(setup)?, &rules).map_err(SetupError::Unavailable)?);
+    }
+    let (one, all) = (variable("pv_value")?, variable("pv_values")?);
+    Ok(Arc::new(Trees { plans, loaded: RwLock::new(loaded), rules, one, all }))
 }
 
 #[cfg(test)]

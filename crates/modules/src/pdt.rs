@@ -12,7 +12,7 @@ use sip_message::Uri;
 
 use crate::prefix_tree::PrefixTree;
 use crate::rewrite;
-use crate::rows::Source;
+use crate::rows::{Row, Source, Wanted};
 use crate::setting::{ignored, text};
 
 /// Prefixes of numbers that stand for domains.
@@ -30,9 +30,7 @@ pub static MODULE: Module = Module {
         run: |call| {
             let prefixes = call.shared_state::<Prefixes>();
             Answer::later(async move {
-                let done = tokio::task::spawn_blocking(move || prefixes.reload()).await;
-                let done = done.unwrap_or_else(|_| Err("interrupted".into()));
-                done.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
+                prefixes.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
             })
         },
         ..Command::EMPTY
@@ -42,7 +40,11 @@ pub static MODULE: Module = Module {
 };
 
 const PARAMETERS: &[Parameter] = &[
-    text("db_url", "", "The directory of the text file that holds the table: text:///path."),
+    text(
+        "db_url",
+        "",
+        "The database of the table, or a directory of text files: text:///path. By default ser.db in the data directory.",
+    ),
     text("db_table", "pdt", "The table of prefixes. SER's had the name domains."),
     text("prefix", "", "What a number begins with before its prefix, such as 00; other numbers are left alone."),
     text("char_list", "0123456789", "The characters that prefixes are made of."),
@@ -105,38 +107,41 @@ impl Prefixes {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn reload(&self) -> Result<(), String> {
-        let mut table = Table::new();
-        for row in self.source.read()? {
-            let [prefix, domain, callers] = [0, 1, 2].map(|n| row[n].as_deref().unwrap_or_default().trim());
-            // SER's table has no such column: its prefixes count for all.
-            let callers = if callers.is_empty() { "*" } else { callers };
-            let tree = table.entry(callers.to_ascii_lowercase().into_bytes());
-            let tree = tree.or_insert_with(|| PrefixTree::new(&self.characters));
-            if rewrite::with_host_port(b"sip:x@y", domain.as_bytes()).is_none() {
-                return Err(format!("prefix `{prefix}`: `{domain}` is not a domain"));
-            }
-            let place = tree.entry(prefix);
-            let place = place.ok_or_else(|| format!("prefix `{prefix}` has other characters than char_list"))?;
-            *place = Some(Bytes::copy_from_slice(domain.as_bytes()));
-        }
+    async fn reload(&self) -> Result<(), String> {
+        let table = table_of(&self.source.read().await?, &self.characters)?;
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         Ok(())
     }
 }
 
+fn table_of(rows: &[Row], characters: &str) -> Result<Table, String> {
+    let mut table = Table::new();
+    for row in rows {
+        let [prefix, domain, callers] = [0, 1, 2].map(|n| row[n].as_deref().unwrap_or_default().trim());
+        // SER's table has no such column: its prefixes count for all.
+        let callers = if callers.is_empty() { "*" } else { callers };
+        let tree = table.entry(callers.to_ascii_lowercase().into_bytes());
+        let tree = tree.or_insert_with(|| PrefixTree::new(characters));
+        if rewrite::with_host_port(b"sip:x@y", domain.as_bytes()).is_none() {
+            return Err(format!("prefix `{prefix}`: `{domain}` is not a domain"));
+        }
+        let place = tree.entry(prefix);
+        let place = place.ok_or_else(|| format!("prefix `{prefix}` has other characters than char_list"))?;
+        *place = Some(Bytes::copy_from_slice(domain.as_bytes()));
+    }
+    Ok(table)
+}
+
 fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     let columns = ["prefix_column", "domain_column", "sdomain_column"].map(|name| setup.text(name));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let source = Source::at(&setup.text("db_url"), &setup.text("db_table"), &columns);
-    let prefixes = Prefixes {
-        source: source.map_err(|cause| SetupError::Setting { name: "db_url", cause })?,
-        characters: setup.text("char_list"),
-        prefix: setup.text("prefix").into(),
-        table: RwLock::default(),
-    };
-    prefixes.reload().map_err(SetupError::Unavailable)?;
-    Ok(Arc::new(prefixes))
+    let (url, table) = (setup.text("db_url"), setup.text("db_table"));
+    let wanted = Wanted { setting: "db_url", url: &url, table: &table, columns: &columns, order: None, versions: &[1] };
+    let source = Source::at(setup, &wanted)?;
+    let characters = setup.text("char_list");
+    let table = table_of(&source.read_at_start(setup)?, &characters).map_err(SetupError::Unavailable)?;
+    let table = RwLock::new(Arc::new(table));
+    Ok(Arc::new(Prefixes { source, characters, prefix: setup.text("prefix").into(), table }))
 }
 
 fn translate(call: &mut Call<'_>, callers: &[&[u8]], keeps_user: bool) -> Outcome {

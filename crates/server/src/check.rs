@@ -6,15 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use module_api::{LogLine, NoServer, Server, Statistics};
 use script::{Configuration, Diagnostics, Severity};
 use serde_json::{Value, json};
+use store::Database;
 
 use crate::arguments::Arguments;
 use crate::commands::CheckArguments;
 use crate::scratch::Scratch;
 use crate::start_modules::{self, Ground, Started};
-use crate::{background, boot, front_ends, load, tls};
+use crate::{background, boot, data, front_ends, load, tls};
 
 /// Checks every file and prints what is wrong on standard output.
 ///
@@ -65,7 +67,7 @@ pub(crate) fn check(arguments: &Arguments) -> Result<(Diagnostics, Option<String
 pub(crate) fn rehearse(arguments: &Arguments, configuration: Configuration) -> Result<()> {
     let scratch = Scratch::new()?;
     let runtime = boot::runtime()?;
-    let (dialect, modules) = (configuration.dialect, on_scratch(configuration.modules));
+    let (dialect, modules) = (configuration.dialect, on_scratch(configuration.modules, scratch.path())?);
     let (statistics, server) = (Statistics::default(), Arc::new(NoServer) as Arc<dyn Server>);
     let data_dir = scratch.path();
     let log: LogLine = Arc::new(|_, _| {});
@@ -84,12 +86,34 @@ pub(crate) fn rehearse(arguments: &Arguments, configuration: Configuration) -> R
     Ok(())
 }
 
-/// The modules without the databases of the script, so that each falls back on the one in the data directory.
-pub(crate) fn on_scratch(mut modules: Vec<script::LoadedModule>) -> Vec<script::LoadedModule> {
+/// Modules that only read their tables. Where those are text files beside the script, they are part of what is checked.
+const READERS: [&str; 6] = ["dialplan", "dispatcher", "mtree", "pdt", "permissions", "pipelimit"];
+
+/// The modules with an empty database below `directory` in place of those of the script.
+///
+/// # Errors
+/// A `db_url` that is no address, which keeps a server from starting.
+pub(crate) fn on_scratch(
+    mut modules: Vec<script::LoadedModule>,
+    directory: &Path,
+) -> Result<Vec<script::LoadedModule>> {
+    let address = Bytes::from(data::database(directory).into_os_string().into_encoded_bytes());
     for module in &mut modules {
-        module.settings.retain(|setting| setting.name != "db_url");
+        let name = module.module.name;
+        for setting in module.settings.iter_mut().filter(|setting| setting.name.ends_with("db_url")) {
+            let given = String::from_utf8_lossy(&setting.value.to_bytes()).into_owned();
+            if given.is_empty() {
+                continue;
+            }
+            let wrong = || format!("module \"{name}\": parameter \"{}\"", setting.name);
+            Database::check_address(&given).with_context(wrong)?;
+            if READERS.contains(&name) && given.contains("text:") {
+                continue;
+            }
+            setting.value = module_api::Value::Str(address.clone());
+        }
     }
-    modules
+    Ok(modules)
 }
 
 fn text(file: &Path, diagnostics: &Diagnostics, failure: Option<&str>, color: bool) -> String {

@@ -16,7 +16,8 @@ pub(crate) enum Command {
     ///
     /// Does what a start does, short of opening sockets: reads the script and what it includes, checks it, looks
     /// up the addresses and names to listen on, reads certificates, and starts every module. Modules start on an
-    /// empty scratch database in place of the one of their db_url, so that nothing of yours is read or changed.
+    /// empty scratch database in place of the one of their db_url, so that nothing of yours is read or changed; text files
+    /// of modules that only read theirs are read.
     Check(CheckArguments),
     /// Show the way of one message through a script
     ///

@@ -136,11 +136,9 @@ const RELOAD: Function = Function {
     example: "dp_reload();",
     run: |call| {
         let plan = call.shared_state::<Dialplan>();
-        let work = async move { tokio::task::spawn_blocking(move || plan.reload()).await };
-        Outcome::wait(work, |_, done| match done {
-            Ok(Ok(())) => Outcome::TRUE,
-            Ok(Err(cause)) => Outcome::fail(cause),
-            Err(_) => Outcome::fail("dp_reload: interrupted"),
+        Outcome::wait(async move { plan.reload().await }, |_, done| match done {
+            Ok(()) => Outcome::TRUE,
+            Err(cause) => Outcome::fail(cause),
         })
     },
 };
@@ -157,8 +155,8 @@ impl Dialplan {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn reload(&self) -> Result<(), String> {
-        let plan = Arc::new(Plan::from_rows(&self.source.read()?)?);
+    async fn reload(&self) -> Result<(), String> {
+        let plan = Arc::new(Plan::from_rows(&self.source.read().await?)?);
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
         Ok(())
     }

@@ -7,12 +7,17 @@ use module_api::{
 };
 
 use super::Dialplan;
-use crate::rows::Source;
+use super::rule::Plan;
+use crate::rows::{Source, Wanted};
 use crate::setting::{ignored, text};
 use crate::text_variable::TextVariable;
 
 pub(super) const PARAMETERS: &[Parameter] = &[
-    text("db_url", "", "The directory of the text file that holds the rules: text:///path."),
+    text(
+        "db_url",
+        "",
+        "The database of the rules, or a directory of text files: text:///path. By default ser.db in the data directory.",
+    ),
     text("table_name", "dialplan", "The table of rules."),
     text("attrs_pvar", "", "The variable that receives the attributes of the rule that matched, as $avp(NAME)."),
     text("dpid_col", "dpid", "The column of the set."),
@@ -63,7 +68,16 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     ];
     let columns: Vec<String> = names.iter().map(|name| setup.text(name)).collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let source = Source::at(&setup.text("db_url"), &setup.text("table_name"), &columns);
+    let (url, table) = (setup.text("db_url"), setup.text("table_name"));
+    let wanted = Wanted {
+        setting: "db_url",
+        url: &url,
+        table: &table,
+        columns: &columns,
+        order: Some(columns[1]),
+        versions: &[2],
+    };
+    let source = Source::at(setup, &wanted)?;
     let attributes = match setup.text("attrs_pvar") {
         text if text.is_empty() => Ok(None),
         text => TextVariable::parse(&text).map(Some),
@@ -72,20 +86,13 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     if attributes.as_ref().is_some_and(|variable| !variable.is_writable()) {
         return Err(SetupError::Setting { name: "attrs_pvar", cause: "cannot be written".into() });
     }
-    let dialplan = Dialplan {
-        source: source.map_err(|cause| SetupError::Setting { name: "db_url", cause })?,
-        plan: RwLock::default(),
-        attributes,
-    };
-    dialplan.reload().map_err(SetupError::Unavailable)?;
-    Ok(Arc::new(dialplan))
+    let plan = Plan::from_rows(&source.read_at_start(setup)?).map_err(SetupError::Unavailable)?;
+    Ok(Arc::new(Dialplan { source, plan: RwLock::new(Arc::new(plan)), attributes }))
 }
 
 /// Reads the rules again beside the workers.
 pub(super) fn reload_command(dialplan: Arc<Dialplan>) -> Answer {
-    Answer::later(async move {
-        let done = tokio::task::spawn_blocking(move || dialplan.reload()).await;
-        let done = done.unwrap_or_else(|_| Err("interrupted".into()));
-        done.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
-    })
+    Answer::later(
+        async move { dialplan.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause)) },
+    )
 }

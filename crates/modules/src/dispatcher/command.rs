@@ -28,13 +28,11 @@ pub(super) static ALL: [Command; 3] = [
         example: "dispatcher.reload",
         run: |call| {
             let state = call.shared_state::<Dispatcher>();
-            match state.reload() {
-                Err(cause) => Answer::error(500, cause),
-                Ok(()) => Answer::later(async move {
-                    Dispatcher::resolve(state.targets()).await;
-                    Ok(Data::Null)
-                }),
-            }
+            Answer::later(async move {
+                state.reload().await.map_err(|cause| CommandError::new(500, cause))?;
+                Dispatcher::resolve(state.targets()).await;
+                Ok(Data::Null)
+            })
         },
     },
     Command {

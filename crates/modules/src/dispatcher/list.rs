@@ -1,11 +1,73 @@
-//! The list of gateways: a file with a line for each.
+//! The list of gateways: a file with a line for each, or a table with a row for each.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use module_api::{Setup, SetupError};
+
+use crate::rows::{Row, Source, Wanted};
 
 use super::target::{Attrs, DISABLED, INACTIVE, PROBING, Set, Sets, TRYING, Target};
+
+/// Where the list is.
+pub(super) enum List {
+    File(PathBuf),
+    Table(Source),
+}
+
+impl List {
+    /// The table where `db_url` names a database, else the file.
+    pub(super) fn named(setup: &Setup<'_>) -> Result<List, SetupError> {
+        let url = setup.text("db_url");
+        if url.is_empty() {
+            return Ok(List::File(setup.text("list_file").into()));
+        }
+        let columns = ["setid_col", "destination_col", "flags_col", "priority_col", "attrs_col"];
+        let columns = columns.map(|name| setup.text(name));
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let table = setup.text("table_name");
+        let wanted =
+            Wanted { setting: "db_url", url: &url, table: &table, columns: &columns, order: None, versions: &[4] };
+        Source::at(setup, &wanted).map(List::Table)
+    }
+
+    pub(super) fn read_at_start(&self, setup: &Setup<'_>) -> Result<Sets, SetupError> {
+        match self {
+            List::File(path) => read_file(path).map_err(|cause| SetupError::Setting { name: "list_file", cause }),
+            List::Table(table) => from_rows(&table.read_at_start(setup)?).map_err(SetupError::Unavailable),
+        }
+    }
+
+    pub(super) async fn read(&self) -> Result<Sets, String> {
+        match self {
+            List::File(path) => {
+                let path = path.clone();
+                let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
+                read.unwrap_or_else(|_| Err("interrupted".to_owned()))
+            }
+            List::Table(table) => from_rows(&table.read().await?),
+        }
+    }
+}
+
+fn read_file(path: &PathBuf) -> Result<Sets, String> {
+    let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    parse(&String::from_utf8_lossy(&text)).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Takes rows of set, URI, flags, priority and attributes.
+fn from_rows(rows: &[Row]) -> Result<Sets, String> {
+    let mut sets = HashMap::new();
+    for (number, row) in rows.iter().enumerate() {
+        let wrong = |cause: String| format!("gateway {}: {cause}", number + 1);
+        let target = target_of([0, 1, 2, 3, 4].map(|n| row[n].as_deref().map(str::trim))).map_err(wrong)?;
+        let set: &mut Set = sets.entry(target.set).or_default();
+        set.targets.push(Arc::new(target));
+    }
+    Ok(sorted(sets))
+}
 
 /// Reads a list. Each line is `SET URI [FLAGS [PRIORITY [ATTRS]]]`; `#` begins a comment.
 ///
@@ -47,20 +109,20 @@ fn sorted(mut sets: HashMap<i64, Set>) -> Sets {
 
 fn target(line: &str) -> Result<Target, String> {
     let mut words = line.split_whitespace();
-    let mut number = |what: &str, default: i64| match words.next() {
-        None => Ok(default),
-        Some(word) => parse_number(word).ok_or_else(|| format!("`{word}` is not a {what}")),
-    };
-    let set = number("set number", 0)?;
-    let mut words = line.split_whitespace().skip(1);
-    let uri = words.next().ok_or("the URI is missing: SET URI [FLAGS [PRIORITY [ATTRS]]]")?;
-    let mut number = |what: &str| match words.next() {
+    target_of(std::array::from_fn(|_| words.next()))
+}
+
+/// A gateway out of set, URI, flags, priority and attributes.
+fn target_of([set, uri, flags, priority, attributes]: [Option<&str>; 5]) -> Result<Target, String> {
+    let number = |word: Option<&str>, what: &str| match word {
         None => Ok(0),
         Some(word) => parse_number(word).ok_or_else(|| format!("`{word}` is not a {what}")),
     };
-    let flags = number("number of flags")?;
-    let priority = number("priority")?;
-    let attrs = words.next().map(attrs).transpose()?.unwrap_or_default();
+    let set = number(set, "set number")?;
+    let uri = uri.ok_or("the URI is missing: SET URI [FLAGS [PRIORITY [ATTRS]]]")?;
+    let flags = number(flags, "number of flags")?;
+    let priority = number(priority, "priority")?;
+    let attrs = attributes.map(attrs).transpose()?.unwrap_or_default();
     let flags = flags as u8 & (INACTIVE | TRYING | DISABLED | PROBING);
     Target::new(set, Bytes::copy_from_slice(uri.as_bytes()), flags, priority, attrs)
         .ok_or_else(|| format!("`{uri}` is not a SIP URI, such as sip:192.0.2.7:5060"))

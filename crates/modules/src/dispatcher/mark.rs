@@ -106,10 +106,15 @@ pub(super) const RELOAD: Function = Function {
     example: "ds_reload();",
     run: |call| {
         let state = call.shared_state::<Dispatcher>();
-        match state.reload() {
+        let work = async move {
+            state.reload().await?;
+            Dispatcher::resolve(state.targets()).await;
+            Ok(())
+        };
+        Outcome::wait(work, |_, done: Result<(), String>| match done {
+            Ok(()) => Outcome::TRUE,
             Err(cause) => Outcome::fail(cause),
-            Ok(()) => Outcome::wait(Dispatcher::resolve(state.targets()), |_, ()| Outcome::TRUE),
-        }
+        })
     },
 };
 

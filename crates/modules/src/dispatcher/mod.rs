@@ -13,7 +13,6 @@ mod target;
 
 pub(crate) use choose::hash as stable_hash;
 
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use target::{Sets, Target};
 pub static MODULE: Module = Module {
     name: "dispatcher",
     doc: "Shares calls among gateways by one of many algorithms, tries the next when one fails, and asks them whether they are alive.",
-    parameters: &settings::PARAMETERS,
+    parameters: settings::PARAMETERS,
     functions: &[
         select::SELECT_DST,
         select::SELECT_DOMAIN,
@@ -83,8 +82,8 @@ impl Dispatcher {
     }
 
     /// Reads the list again; what is known of gateways that stay is kept.
-    fn reload(&self) -> Result<(), String> {
-        let now = read(&self.settings.list_file)?;
+    async fn reload(&self) -> Result<(), String> {
+        let now = self.settings.list.read().await?;
         list::inherit(&now, &self.sets());
         *self.sets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
         Ok(())
@@ -102,14 +101,9 @@ impl Dispatcher {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Sets, String> {
-    let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    list::parse(&String::from_utf8_lossy(&text)).map_err(|error| format!("{}: {error}", path.display()))
-}
-
 fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     let settings = Settings::read(setup)?;
-    let sets = read(&settings.list_file).map_err(|cause| SetupError::Setting { name: "list_file", cause })?;
+    let sets = settings.list.read_at_start(setup)?;
     let dispatcher = Arc::new(Dispatcher { calls: Calls::default(), sets: RwLock::new(Arc::new(sets)), settings });
     probe::start(&dispatcher, setup.server.as_ref());
     if dispatcher.settings.dns_interval > Duration::ZERO {

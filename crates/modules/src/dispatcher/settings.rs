@@ -1,15 +1,16 @@
 //! What `modparam` can set about gateways.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use module_api::{Parameter, SettingKind, Setup, SetupError};
 
+use super::list::List;
+
 /// Settings, as the script gave them.
 pub(super) struct Settings {
-    pub(super) list_file: PathBuf,
+    pub(super) list: List,
     /// Whether a hash looks at the user of a URI alone.
     pub(super) hashes_user_only: bool,
     /// Whether the gateways after the chosen one are kept.
@@ -44,7 +45,7 @@ pub(super) enum Probing {
     Failed,
 }
 
-pub(super) static PARAMETERS: [Parameter; 42] = [
+pub(super) static PARAMETERS: &[Parameter] = &[
     text("list_file", "/etc/kamailio/dispatcher.list", "The list: lines of SET URI [FLAGS [PRIORITY [ATTRS]]]."),
     number("flags", "0", "1 hashes the user of a URI alone; 2 keeps the other gateways for ds_next_dst()."),
     number("force_dst", "1", "Whether a destination that is set already is overwritten."),
@@ -86,12 +87,17 @@ pub(super) static PARAMETERS: [Parameter; 42] = [
     ignored("ds_dns_mode"),
     ignored("ds_dns_ttl"),
     ignored("ds_dns_match_all"),
-    Parameter {
-        name: "db_url",
-        kind: SettingKind::Str,
-        default: "",
-        doc: "Refused: the list comes from list_file. Write the table into a file, SET URI FLAGS PRIORITY ATTRS on each line.",
-    },
+    text(
+        "db_url",
+        "",
+        "The database of gateways, or a directory of text files: text:///path. Without it the list is list_file.",
+    ),
+    text("table_name", "dispatcher", "The table of gateways."),
+    text("setid_col", "setid", "The column of the set."),
+    text("destination_col", "destination", "The column of the URI."),
+    text("flags_col", "flags", "The column of the flags."),
+    text("priority_col", "priority", "The column of the priority; the highest is tried first."),
+    text("attrs_col", "attrs", "The column of the attributes."),
 ];
 
 const fn number(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
@@ -112,13 +118,9 @@ impl Settings {
     /// # Errors
     /// The first one that does not do.
     pub(super) fn read(setup: &Setup<'_>) -> Result<Settings, SetupError> {
-        if setup.is_set("db_url") && !setup.is_set("list_file") {
-            let cause = "the list is read from a file: set list_file, with SET URI FLAGS PRIORITY ATTRS on each line";
-            return Err(SetupError::Setting { name: "db_url", cause: cause.into() });
-        }
         let flags = setup.int("flags");
         Ok(Settings {
-            list_file: setup.text("list_file").into(),
+            list: List::named(setup)?,
             hashes_user_only: flags & 1 != 0,
             keeps_others: flags & 2 != 0,
             overwrites_destination: setup.int("force_dst") != 0,

@@ -112,6 +112,44 @@ pub(super) static COMMANDS: &[Command] = &[
         ..Command::EMPTY
     },
     Command {
+        name: "htable.reload",
+        params: &[TABLE],
+        doc: "Loads a table from its database again. When that cannot be read, the entries that are there stay.",
+        result: "nothing.",
+        example: "htable.reload ipban",
+        run: |call| {
+            let table = match stored(call) {
+                Ok(table) => table,
+                Err(error) => return Answer::Now(Err(error)),
+            };
+            Answer::later(async move {
+                let Some(stored) = &table.stored else { return Ok(Data::Null) };
+                let read = stored.read(&table.name, table.rules.clone()).await;
+                table.replace(read.map_err(|cause| CommandError::new(500, cause))?);
+                Ok(Data::Null)
+            })
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "htable.store",
+        params: &[TABLE],
+        doc: "Writes a table to its database, in place of what is there.",
+        result: "how many entries were written.",
+        example: "htable.store ipban",
+        run: |call| {
+            let table = match stored(call) {
+                Ok(table) => table,
+                Err(error) => return Answer::Now(Err(error)),
+            };
+            Answer::later(async move {
+                let Some(stored) = &table.stored else { return Ok(Data::Null) };
+                stored.write(&table).await.map(Data::from).map_err(|cause| CommandError::new(500, cause))
+            })
+        },
+        ..Command::EMPTY
+    },
+    Command {
         name: "htable.listTables",
         doc: "Lists the tables with their rules.",
         result: "`name`, `expire` in seconds (0: never), `updateexpire` and `items` of each.",
@@ -155,6 +193,15 @@ fn table(call: &CommandCall<'_>) -> Result<Arc<Table>, CommandError> {
         let names: Vec<&str> = tables.tables.iter().map(|table| table.name.as_str()).collect();
         CommandError::new(404, format!("No such htable; there are: {}", names.join(", ")))
     })
+}
+
+/// The table of a call, which must be one of a database.
+fn stored(call: &CommandCall<'_>) -> Result<Arc<Table>, CommandError> {
+    let table = table(call)?;
+    if table.stored.is_none() {
+        return Err(CommandError::new(400, format!("htable {} has no dbtable", table.name)));
+    }
+    Ok(table)
 }
 
 fn key<'a>(call: &CommandCall<'a>) -> &'a [u8] {

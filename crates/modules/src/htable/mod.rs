@@ -6,6 +6,7 @@ mod event;
 mod function;
 mod iterate;
 mod settings;
+mod stored;
 mod table;
 mod variable;
 
@@ -62,6 +63,16 @@ impl Tables {
         let at = text.windows(2).position(|pair| pair == b"=>")?;
         let table = self.table(text[..at].trim_ascii())?;
         Some((table, &text[at + 2..]))
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        for table in &self.tables {
+            if let Some(stored) = table.stored.as_ref().filter(|stored| stored.is_written_back) {
+                stored.write_at_end(table);
+            }
+        }
     }
 }
 

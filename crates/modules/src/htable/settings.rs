@@ -1,29 +1,35 @@
 //! Which tables there are.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use module_api::{Parameter, Setup, SetupError, State, Value};
 
+use super::stored::{Asked, Stored};
 use super::table::{Rules, Table};
 use super::{Tables, event};
 use crate::named_lock::Locks;
-use crate::rows::Source;
 use crate::setting::{ignored, list, number, pairs, text};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
     list(
         "htable",
-        "A table: NAME=>size=8;autoexpire=60;updateexpire=1;initval=0;dbtable=NAME;max=1000000. autoexpire is how long an \
-         entry lives, in seconds (0: without end); updateexpire=0 counts from its first write alone; initval is what a key \
-         that is not there reads as; dbtable is loaded at start; max is the most entries. size is accepted.",
+        "A table: NAME=>size=8;autoexpire=60;updateexpire=1;initval=0;dbtable=NAME;dbmode=1;max=1000000. autoexpire is how \
+         long an entry lives, in seconds (0: without end); updateexpire=0 counts from its first write alone; initval is what \
+         a key that is not there reads as; dbtable is loaded at start, and with dbmode=1 written back when the server ends; \
+         cols='KEY,VALUE,...' loads columns of another table, with coldelim between values and colnull for NULL; max is the \
+         most entries. size is accepted.",
     ),
     number(
         "timer_interval",
         "20",
         "How often entries that have run out are removed, in seconds; they read as absent at once.",
     ),
-    text("db_url", "", "The directory of text files from which dbtable is loaded: text:///path."),
+    text(
+        "db_url",
+        "",
+        "The database of each dbtable, or a directory of text files: text:///path. By default ser.db in the data directory.",
+    ),
     text("key_name_column", "key_name", "The column of the key, in the table that is loaded."),
     text("key_type_column", "key_type", "The column that tells plain entries (0) from arrays (1)."),
     text("value_type_column", "value_type", "The column that tells strings (0) from numbers (1)."),
@@ -31,7 +37,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     text("expires_column", "expires", "The column of the end of life, in seconds since 1970."),
     text("array_size_suffix", "::size", "What is added to the key of an array for the entry that holds its size."),
     ignored("fetch_rows", "Has no effect."),
-    ignored("db_expires", "Has no effect: ends of life are loaded where the column is there."),
+    ignored("db_expires", "Has no effect: ends of life are loaded and written."),
     ignored("enable_dmq", "Has no effect: tables are not shared between servers."),
     ignored("dmq_init_sync", "Has no effect: tables are not shared between servers."),
     ignored("dmq_peer_id", "Has no effect: tables are not shared between servers."),
@@ -48,15 +54,17 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     for line in setup.list("htable") {
         let line = String::from_utf8_lossy(&line).into_owned();
         let wrong = |cause| SetupError::Setting { name: "htable", cause: format!("`{line}`: {cause}") };
-        let (name, rules, source) = parse(&line).map_err(wrong)?;
+        let (name, rules, asked) = parse(&line).map_err(wrong)?;
         if tables.iter().any(|table| table.name == name) {
             return Err(wrong(format!("table {name} is there twice")));
         }
-        let table = Arc::new(Table::new(name, rules));
-        if let Some(source) = source {
-            load(setup, &table, &source)?;
+        let mut table = Table::new(name, rules);
+        if let Some(asked) = asked {
+            let stored = Stored::named(setup, &asked)?;
+            stored.fill_at_start(setup, &table)?;
+            table.stored = Some(stored);
         }
-        tables.push(table);
+        tables.push(Arc::new(table));
     }
     let pause = Duration::from_secs(u64::try_from(setup.int("timer_interval")).unwrap_or(0).max(1));
     let tables = Arc::new(Tables { tables, locks: Arc::new(Locks::default()) });
@@ -65,18 +73,19 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
 }
 
 /// Name, rules and the database table of `NAME=>size=8;...`.
-fn parse(line: &str) -> Result<(String, Rules, Option<String>), String> {
+fn parse(line: &str) -> Result<(String, Rules, Option<Asked>), String> {
     let (name, rest) = line.split_once("=>").unwrap_or((line, ""));
     let name = name.trim();
     if name.is_empty() || name.contains(['=', ';', ' ']) {
         return Err("no name; write NAME=>size=8;autoexpire=60".into());
     }
     let mut rules = Rules { lifetime: None, is_prolonged: true, initial: Value::Null, limit: USUAL_LIMIT };
-    let mut source = None;
+    let mut asked = Asked::default();
     for (key, value) in pairs(rest)? {
         let number = || value.parse::<u32>().map_err(|_| format!("{key} must be a number from 0, not `{value}`"));
         match key {
-            "size" | "dbmode" | "dmqreplicate" => drop(number()?),
+            "size" | "dmqreplicate" => drop(number()?),
+            "dbmode" => asked.is_written_back = number()? != 0,
             "autoexpire" => rules.lifetime = Some(number()?).filter(|n| *n > 0).map(|n| Duration::from_secs(n.into())),
             "updateexpire" => rules.is_prolonged = number()? != 0,
             "max" => rules.limit = number()?.max(1) as usize,
@@ -84,58 +93,28 @@ fn parse(line: &str) -> Result<(String, Rules, Option<String>), String> {
                 let text = || Value::Str(value.to_owned().into());
                 rules.initial = value.parse().map_or_else(|_| text(), Value::Int);
             }
-            "dbtable" => source = Some(value.to_owned()),
-            "cols" | "colnull" | "coldelim" => {
-                return Err(format!("{key} is not supported: a table is loaded from the columns of Kamailio's schema"));
+            "dbtable" => asked.table = value.to_owned(),
+            "cols" => {
+                let names = value.trim_matches('\'').split(',');
+                asked.columns = names.map(|name| name.trim().to_owned()).collect();
+                if asked.columns.len() < 2 {
+                    return Err("cols names the column of the key and at least one of a value".into());
+                }
             }
+            "colnull" => asked.empty = value.trim_matches('\'').to_owned(),
+            "coldelim" => asked.between = Some(value.trim_matches('\'').to_owned()),
             _ => {
                 return Err(format!(
-                    "unknown {key}; there are size, autoexpire, updateexpire, initval, dbtable and max"
+                    "unknown {key}; there are size, autoexpire, updateexpire, initval, dbtable, dbmode, cols, colnull, coldelim \
+                     and max"
                 ));
             }
         }
     }
-    Ok((name.to_owned(), rules, source))
-}
-
-fn load(setup: &Setup<'_>, table: &Table, source: &str) -> Result<(), SetupError> {
-    let names = ["key_name_column", "key_type_column", "value_type_column", "key_value_column", "expires_column"];
-    let columns: Vec<String> = names.into_iter().map(|name| setup.text(name)).collect();
-    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let source = Source::at(&setup.text("db_url"), source, &columns);
-    let source = source.map_err(|cause| SetupError::Setting { name: "db_url", cause })?;
-    let rows = source.read().map_err(SetupError::Unavailable)?;
-    let unix_now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let suffix = setup.text("array_size_suffix");
-    let (now, full) = (Instant::now(), || SetupError::Unavailable(format!("htable {}: too many rows", table.name)));
-    let mut arrays: Vec<(String, i64)> = Vec::new();
-    for row in &rows {
-        let text = |n: usize| row[n].as_deref().unwrap_or_default();
-        let value = match (text(2), text(3)) {
-            ("1", number) => Value::Int(number.parse().unwrap_or(0)),
-            (_, value) => Value::Str(value.to_owned().into()),
-        };
-        let mut key = text(0).to_owned();
-        if text(1) == "1" {
-            let at = arrays.iter().position(|(name, _)| *name == key).unwrap_or_else(|| {
-                arrays.push((key.clone(), 0));
-                arrays.len() - 1
-            });
-            key = format!("{key}[{}]", arrays[at].1);
-            arrays[at].1 += 1;
-        }
-        let end: u64 = text(4).parse().unwrap_or(0);
-        let stored = match end {
-            0 => table.set(key.as_bytes(), value, now),
-            end if end <= unix_now => continue,
-            end => table.set_for(key.as_bytes(), value, Duration::from_secs(end - unix_now), now),
-        };
-        stored.map_err(|_| full())?;
+    if asked.is_written_back && !asked.columns.is_empty() {
+        return Err("a table with cols is only read; leave dbmode out".into());
     }
-    for (name, count) in arrays {
-        table.set(format!("{name}{suffix}").as_bytes(), Value::Int(count), now).map_err(|_| full())?;
-    }
-    Ok(())
+    Ok((name.to_owned(), rules, Some(asked).filter(|asked| !asked.table.is_empty())))
 }
 
 #[cfg(test)]
@@ -145,7 +124,7 @@ mod tests {
     #[test]
     fn a_table_is_described_as_in_kamailio() {
         let (name, rules, source) = parse("ipban=>size=8;autoexpire=300;updateexpire=0;initval=0;dbtable=ban").unwrap();
-        assert_eq!((name.as_str(), source.as_deref()), ("ipban", Some("ban")));
+        assert_eq!((name.as_str(), source.map(|asked| asked.table)), ("ipban", Some("ban".into())));
         let lifetime = Some(Duration::from_secs(300));
         assert_eq!(rules, Rules { lifetime, is_prolonged: false, initial: Value::Int(0), limit: 1_000_000 });
         assert_eq!(parse("a=>size=4;autoexpire=0;").unwrap().1.lifetime, None);

@@ -10,6 +10,8 @@ use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use module_api::Value;
 
+use super::stored::Stored;
+
 /// A table: values by key, each with its own end of life.
 ///
 /// Many small maps, each behind a lock that is held for one look-up. An entry costs about 160 bytes
@@ -20,6 +22,8 @@ pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     count: AtomicUsize,
+    /// Where its entries lie in a database.
+    pub(super) stored: Option<Stored>,
 }
 
 type Shard = HashMap<Bytes, Entry, RandomState>;
@@ -59,7 +63,7 @@ impl Table {
     pub(super) fn new(name: String, rules: Rules) -> Table {
         let hasher = RandomState::default();
         let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Table { name, rules, shards, hasher, count: AtomicUsize::new(0) }
+        Table { name, rules, shards, hasher, count: AtomicUsize::new(0), stored: None }
     }
 
     /// The value of `key`: what was written, else what the table says for keys that are not there.
@@ -134,6 +138,38 @@ impl Table {
         removed.is_some()
     }
 
+    /// Takes the entries of `other` in place of its own. Whoever looks meanwhile sees the old or the new value of a key.
+    pub(super) fn replace(&self, other: Table) {
+        // The shard of a key depends on the hasher, so that entries are put in anew.
+        let fresh = Table { hasher: self.hasher.clone(), ..Table::new(String::new(), self.rules.clone()) };
+        for shard in &other.shards {
+            for (key, entry) in guard(shard).drain() {
+                guard(&fresh.shards[fresh.place(&key)]).insert(key, entry);
+            }
+        }
+        for (own, new) in self.shards.iter().zip(&fresh.shards) {
+            let new = std::mem::replace(&mut *guard(new), HashMap::with_hasher(self.hasher.clone()));
+            let mut own = guard(own);
+            self.count.fetch_add(new.len(), Ordering::Relaxed);
+            let old = std::mem::replace(&mut *own, new);
+            self.count.fetch_sub(old.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Every entry, with how long it still lives; none: without end.
+    pub(super) fn lasting(&self, now: Instant) -> Vec<(Bytes, Value, Option<Duration>)> {
+        let mut all = Vec::with_capacity(self.count());
+        for shard in &self.shards {
+            let shard = guard(shard);
+            let alive = shard.iter().filter(|(_, entry)| entry.is_alive(now));
+            all.extend(alive.map(|(key, entry)| {
+                let left = entry.expires.map(|end| end.saturating_duration_since(now));
+                (key.clone(), entry.value.clone(), left)
+            }));
+        }
+        all
+    }
+
     /// Removes every entry.
     pub(super) fn clear(&self) {
         for shard in &self.shards {
@@ -192,8 +228,12 @@ impl Table {
     }
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        guard(&self.shards[self.place(key)])
+    }
+
+    fn place(&self, key: &[u8]) -> usize {
         // The map picks a bucket by the low bits and tags by the high ones; the middle is free.
-        guard(&self.shards[(self.hasher.hash_one(key) >> 32) as usize % SHARDS])
+        (self.hasher.hash_one(key) >> 32) as usize % SHARDS
     }
 }
 

@@ -13,7 +13,7 @@ use module_api::{
 
 use super::load::Load;
 use super::pipe::{Algorithm, Moment, Pipe, Rule};
-use crate::rows::Source;
+use crate::rows::{Source, Wanted};
 use crate::setting::{ignored, number, text};
 
 /// Pipes by name, which scripts make as they go.
@@ -30,7 +30,11 @@ const PARAMETERS: &[Parameter] = &[
     number("timer_interval", "10", "How long requests are counted together, in seconds."),
     number("reply_code", "503", "The status with which pl_drop() replies."),
     text("reply_reason", "Server Unavailable", "The reason with which pl_drop() replies."),
-    text("db_url", "", "The directory of a text file with pipes that are there from the start: text:///path."),
+    text(
+        "db_url",
+        "",
+        "The database with pipes that are there from the start, or a directory of text files: text:///path. Without it there are none.",
+    ),
     text("plp_table_name", "pl_pipes", "The table of those pipes: pipeid, algorithm, plimit."),
     ignored("timer_mode", "Has no effect."),
     ignored("hash_size", "Has no effect."),
@@ -216,9 +220,9 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
 }
 
 fn load(setup: &Setup<'_>, url: &str, pipes: &Pipes) -> Result<(), SetupError> {
-    let source = Source::at(url, &setup.text("plp_table_name"), &["pipeid", "algorithm", "plimit"]);
-    let source = source.map_err(|cause| SetupError::Setting { name: "db_url", cause })?;
-    for row in source.read().map_err(SetupError::Unavailable)? {
+    let (table, columns) = (setup.text("plp_table_name"), ["pipeid", "algorithm", "plimit"]);
+    let wanted = Wanted { setting: "db_url", url, table: &table, columns: &columns, order: None, versions: &[1] };
+    for row in Source::at(setup, &wanted)?.read_at_start(setup)? {
         let [name, algorithm, limit] = [0, 1, 2].map(|n| row[n].as_deref().unwrap_or_default());
         let wrong = |cause: String| SetupError::Unavailable(format!("pipe `{name}`: {cause}"));
         let algorithm = Algorithm::parse(algorithm).map_err(wrong)?;

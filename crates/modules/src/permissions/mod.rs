@@ -40,7 +40,10 @@ pub static MODULE: Module = Module {
             doc: "Reads the addresses again. When they cannot be read, those that are there stay.",
             result: "Nothing.",
             example: "permissions.addressReload",
-            run: |call| settings::reload(call.shared_state::<Permissions>(), Permissions::reload_addresses),
+            run: |call| {
+                let state = call.shared_state::<Permissions>();
+                settings::reload(async move { state.reload_addresses().await })
+            },
             ..Command::EMPTY
         },
         Command {
@@ -49,7 +52,10 @@ pub static MODULE: Module = Module {
             doc: "Reads the trusted peers again. When they cannot be read, those that are there stay.",
             result: "Nothing.",
             example: "permissions.trustedReload",
-            run: |call| settings::reload(call.shared_state::<Permissions>(), Permissions::reload_trusted),
+            run: |call| {
+                let state = call.shared_state::<Permissions>();
+                settings::reload(async move { state.reload_trusted().await })
+            },
             ..Command::EMPTY
         },
         Command {
@@ -88,14 +94,14 @@ impl Permissions {
         Arc::clone(&self.trusted.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn reload_addresses(&self) -> Result<(), String> {
-        let new = Arc::new(self.sources.read_addresses()?);
+    async fn reload_addresses(&self) -> Result<(), String> {
+        let new = Arc::new(self.sources.read_addresses().await?);
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 
-    fn reload_trusted(&self) -> Result<(), String> {
-        let new = Arc::new(self.sources.read_trusted()?);
+    async fn reload_trusted(&self) -> Result<(), String> {
+        let new = Arc::new(self.sources.read_trusted().await?);
         *self.trusted.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }

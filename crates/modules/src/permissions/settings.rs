@@ -9,7 +9,7 @@ use super::Permissions;
 use super::address::Addresses;
 use super::rules::Files;
 use super::trusted::Trusted;
-use crate::rows::Source;
+use crate::rows::{Row, Source, Wanted};
 use crate::setting::{self, ignored, number, text};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
@@ -19,7 +19,11 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "A file of addresses, one a line: GROUP ADDRESS MASK PORT TAG, of which the last three may be left out. ADDRESS may \
          be a network such as 10.0.0.0/8 or a domain; port 0 stands for any.",
     ),
-    text("db_url", "", "The directory of the tables address and trusted as text files: text:///path."),
+    text(
+        "db_url",
+        "",
+        "The database of the tables address and trusted, or a directory of text files: text:///path. Without it there are no tables.",
+    ),
     text("address_table", "address", "The table of addresses."),
     text("trusted_table", "trusted", "The table of trusted peers."),
     text("grp_col", "grp", "The column of the group."),
@@ -38,9 +42,9 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     text("deny_suffix", ".deny", "What follows the base name of a pair of files, for what is denied."),
     number("check_all_branches", "1", "1: allow_routing() looks at every target; 0: at the Request-URI alone."),
     ignored("db_mode", "Has no effect: tables are kept in memory."),
-    ignored("load_backends", "Has no effect: what is configured is loaded."),
+    number("load_backends", "65535", "Which tables are read, as a sum: 1 the addresses, 2 the trusted peers."),
     ignored("peer_tag_mode", "Has no effect: the tag of the first match is kept."),
-    ignored("priority_col", "Has no effect: trusted peers are looked at in the order of the table."),
+    text("priority_col", "priority", "The column of the priority of a trusted peer; the lowest is looked at first."),
     ignored("max_subnets", "Has no effect: there may be any number of networks."),
     ignored("subnet_match_mode", "Has no effect: the first network of the table counts."),
     ignored("reload_delta", "Has no effect."),
@@ -55,30 +59,57 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn read_addresses(&self) -> Result<Addresses, String> {
-        match (&self.address_file, &self.address_table) {
-            (Some(file), _) => {
-                let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-                Addresses::parse(&text).map_err(|cause| format!("{}:{cause}", file.display()))
-            }
-            (None, Some(table)) => Addresses::from_rows(&table.read()?),
+    /// The addresses out of the file, where there is one.
+    fn of_file(&self) -> Option<Result<Addresses, String>> {
+        let file = self.address_file.as_ref()?;
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
+        Some(text.and_then(|text| Addresses::parse(&text).map_err(|cause| format!("{}:{cause}", file.display()))))
+    }
+
+    pub(super) async fn read_addresses(&self) -> Result<Addresses, String> {
+        match (self.of_file(), &self.address_table) {
+            (Some(addresses), _) => addresses,
+            (None, Some(table)) => Addresses::from_rows(&table.read().await?),
             (None, None) => Ok(Addresses::default()),
         }
     }
 
-    pub(super) fn read_trusted(&self) -> Result<Trusted, String> {
-        self.trusted_table.as_ref().map_or_else(|| Ok(Trusted::default()), |table| Trusted::from_rows(&table.read()?))
+    pub(super) async fn read_trusted(&self) -> Result<Trusted, String> {
+        match &self.trusted_table {
+            Some(table) => trusted(table.read().await?),
+            None => Ok(Trusted::default()),
+        }
     }
+
+    fn first_addresses(&self, setup: &Setup<'_>) -> Result<Addresses, SetupError> {
+        let addresses = match (self.of_file(), &self.address_table) {
+            (Some(addresses), _) => addresses,
+            (None, Some(table)) => Addresses::from_rows(&table.read_at_start(setup)?),
+            (None, None) => Ok(Addresses::default()),
+        };
+        addresses.map_err(SetupError::Unavailable)
+    }
+
+    fn first_trusted(&self, setup: &Setup<'_>) -> Result<Trusted, SetupError> {
+        let Some(table) = &self.trusted_table else { return Ok(Trusted::default()) };
+        trusted(table.read_at_start(setup)?).map_err(SetupError::Unavailable)
+    }
+}
+
+/// Trusted peers by their priority. A stable sort: of equal priorities the row that comes first counts.
+fn trusted(mut rows: Vec<Row>) -> Result<Trusted, String> {
+    rows.sort_by_key(|row| row[5].as_deref().and_then(|priority| priority.trim().parse::<i64>().ok()).unwrap_or(0));
+    Trusted::from_rows(&rows)
 }
 
 pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     let peer_tag = setting::attribute(&setup.text("peer_tag_avp"));
     let peer_tag = peer_tag.map_err(|cause| SetupError::Setting { name: "peer_tag_avp", cause })?;
     let sources = sources(setup)?;
-    let (addresses, trusted) = (sources.read_addresses(), sources.read_trusted());
+    let (addresses, trusted) = (sources.first_addresses(setup)?, sources.first_trusted(setup)?);
     Ok(Arc::new(Permissions {
-        addresses: RwLock::new(Arc::new(addresses.map_err(SetupError::Unavailable)?)),
-        trusted: RwLock::new(Arc::new(trusted.map_err(SetupError::Unavailable)?)),
+        addresses: RwLock::new(Arc::new(addresses)),
+        trusted: RwLock::new(Arc::new(trusted)),
         sources,
         files: files(setup)?,
         peer_tag,
@@ -88,21 +119,23 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
 
 fn sources(setup: &Setup<'_>) -> Result<Sources, SetupError> {
     let (file, url) = (setup.text("address_file"), setup.text("db_url"));
-    let table = |name: &str, columns: &[&str]| {
-        if url.is_empty() {
+    let backends = setup.int("load_backends");
+    let table = |backend: i64, name: &str, columns: &[&str], versions: &'static [i64]| {
+        if url.is_empty() || backends & backend == 0 {
             return Ok(None);
         }
         let columns: Vec<String> = columns.iter().map(|column| setup.text(column)).collect();
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        let source = Source::at(&url, &setup.text(name), &columns);
-        source
-            .map_err(|cause| SetupError::Setting { name: "db_url", cause })
-            .map(|source| Some(source).filter(Source::exists))
+        let table = setup.text(name);
+        let wanted = Wanted { setting: "db_url", url: &url, table: &table, columns: &columns, order: None, versions };
+        Source::at(setup, &wanted).map(|source| Some(source).filter(Source::exists))
     };
+    let address = ["grp_col", "ip_addr_col", "mask_col", "port_col", "tag_col"];
+    let trusted = ["source_col", "proto_col", "from_col", "ruri_col", "tag_col", "priority_col"];
     Ok(Sources {
+        address_table: if file.is_empty() { table(1, "address_table", &address, &[6])? } else { None },
         address_file: (!file.is_empty()).then(|| file.into()),
-        address_table: table("address_table", &["grp_col", "ip_addr_col", "mask_col", "port_col", "tag_col"])?,
-        trusted_table: table("trusted_table", &["source_col", "proto_col", "from_col", "ruri_col", "tag_col"])?,
+        trusted_table: table(2, "trusted_table", &trusted, &[6])?,
     })
 }
 
@@ -116,10 +149,6 @@ fn files(setup: &Setup<'_>) -> Result<Files, SetupError> {
 }
 
 /// Reads a table again beside the workers.
-pub(super) fn reload(state: Arc<Permissions>, read: fn(&Permissions) -> Result<(), String>) -> Answer {
-    Answer::later(async move {
-        let done = tokio::task::spawn_blocking(move || read(&state)).await;
-        let done = done.unwrap_or_else(|_| Err("interrupted".into()));
-        done.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
-    })
+pub(super) fn reload(work: impl Future<Output = Result<(), String>> + Send + 'static) -> Answer {
+    Answer::later(async move { work.await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause)) })
 }

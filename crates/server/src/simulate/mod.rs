@@ -79,7 +79,7 @@ impl Stage {
             server: &server,
             log: &log,
         };
-        let started = start_modules::start(&on_scratch(modules), &Started::default(), &ground)?;
+        let started = start_modules::start(&on_scratch(modules, data_dir)?, &Started::default(), &ground)?;
         arrange::registrations(&props.registrations, props.begin, &started, &runtime)?;
         let identity = identity(arguments, &settings)?;
         let program = Arc::new(program.bind(started.states()));

@@ -17,6 +17,7 @@ mod statement;
 mod tests;
 mod text;
 pub(crate) mod time;
+mod upgrade;
 mod url;
 
 use std::future::Future;
@@ -96,6 +97,14 @@ impl Database {
         };
         let (deadline, shown) = (settings.deadline, without_password(address));
         Ok(Database(Arc::new(Inner { engine, deadline, breaker: Breaker::default(), shown, report })))
+    }
+
+    /// Whether `address` is one that [`Database::open`] understands. Nothing is opened.
+    ///
+    /// # Errors
+    /// [`Error::Address`].
+    pub fn check_address(address: &str) -> Result<(), Error> {
+        Url::parse(address).map(drop)
     }
 
     /// The address, without its password.

@@ -20,7 +20,7 @@ pub struct SchemaTable {
 
 /// Every table, in the order of making. Column types: a number is a text of so many characters; `int`, `big`, `real`,
 /// `time`, `blob`.
-pub static SCHEMA: [SchemaTable; 22] = [
+pub static SCHEMA: [SchemaTable; 28] = [
     table("subscriber", 7, "username 64,domain 64,password 64,ha1 128,ha1b 128", "username,domain", "username"),
     table("location", 9, LOCATION, "ruid", "username,domain,contact"),
     table("aliases", 8, LOCATION, "ruid", "username,domain,contact"),
@@ -45,6 +45,7 @@ pub static SCHEMA: [SchemaTable; 22] = [
         "uuid,attribute",
     ),
     table("acc", 5, ACC, "", "callid"),
+    table("acc_cdrs", 2, "start_time time,end_time time,duration real=0", "", "start_time"),
     table("missed_calls", 4, ACC, "", "callid"),
     table("address", 6, "grp int=1,ip_addr 50,mask int=32,port int,tag 64?", "", "grp"),
     table("trusted", 6, "src_ip 50,proto 4,from_pattern 64?,ruri_pattern 64?,tag 64?,priority int", "", "src_ip"),
@@ -58,6 +59,11 @@ pub static SCHEMA: [SchemaTable; 22] = [
         "dpid",
     ),
     table("mtree", 1, "tprefix 32,tvalue 128", "tprefix", ""),
+    table("mtrees", 2, "tname 128,tprefix 32,tvalue 128", "tname,tprefix,tvalue", ""),
+    table("pl_pipes", 1, "pipeid 64,algorithm 32,plimit int", "", ""),
+    table("dialog", 7, DIALOG, "", "hash_entry,hash_id"),
+    table("dialog_vars", 1, "hash_entry int,hash_id int,dialog_key 128,dialog_value 512", "", "hash_entry,hash_id"),
+    table("uacreg", 5, UACREG, "l_uuid", ""),
     table("pdt", 1, "sdomain 255,prefix 32,domain 255", "sdomain,prefix", ""),
     table(
         "silo",
@@ -73,6 +79,13 @@ const LOCATION: &str = "ruid 64,username 64,domain 64?,contact 512,received 128?
     last_modified time,flags int,cflags int,user_agent 255,socket 64?,methods int?,instance 255?,reg_id int,\
     server_id int,connection_id int,keepalive int,partition int";
 const ACC: &str = "method 16,from_tag 128,to_tag 128,callid 255,sip_code 3,sip_reason 128,time time";
+
+const DIALOG: &str = "hash_entry int,hash_id int,callid 255,from_uri 255,from_tag 128,to_uri 255,to_tag 128,\
+    caller_cseq 20,callee_cseq 20,caller_route_set 512?,callee_route_set 512?,caller_contact 255,callee_contact 255,\
+    caller_sock 64,callee_sock 64,state int,start_time int,timeout int,sflags int,iflags int,toroute_name 32?,\
+    req_uri 255,xdata 512?";
+const UACREG: &str = "l_uuid 64,l_username 64,l_domain 64,r_username 64,r_domain 64,realm 64,auth_username 64,\
+    auth_password 64,auth_ha1 128,auth_proxy 255,expires int,flags int,reg_delay int,contact_addr 255,socket 128";
 
 const fn table(
     name: &'static str,
@@ -104,6 +117,8 @@ pub enum How {
     Other(i64),
     /// It is there without a version, which was written down.
     Versioned,
+    /// It was of an older version, and has the columns of ours now.
+    Upgraded(i64),
 }
 
 impl Database {
@@ -162,7 +177,7 @@ impl Database {
         done(How::New)
     }
 
-    async fn note_version(&self, table: &str, version: i64) -> Result<(), Error> {
+    pub(super) async fn note_version(&self, table: &str, version: i64) -> Result<(), Error> {
         let filter = vec![Condition::equal(&name("table_name"), table)];
         let row = vec![(name("table_name"), Cell::from(table)), (name("table_version"), Cell::Int(version))];
         let writes = [Write::Delete { table: name("version"), filter }, Write::Insert { table: name("version"), row }];
@@ -177,54 +192,29 @@ impl Database {
             Kind::Text => None,
         }
     }
-
-    /// Copies the rows of each table of the schema that both databases have from `source` to here, where the table is
-    /// empty here. Returns each table with its rows, none for one that was not empty.
-    pub async fn import(&self, source: &Database) -> Result<Vec<(String, Option<u64>)>, Error> {
-        let mut done = Vec::new();
-        for table in &SCHEMA {
-            let called = name(table.name);
-            let columns: Vec<ColumnName> = table.columns().map(|column| name(column.name)).collect();
-            let all = Select { columns: columns.clone(), limit: 1_000_000_000, ..probe(&called) };
-            let rows = match source.select(&all).await {
-                Ok(found) => found.rows,
-                Err(Error::Misfit { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            if !self.select(&probe(&called)).await?.rows.is_empty() {
-                done.push((table.name.to_owned(), None));
-                continue;
-            }
-            let count = rows.len() as u64;
-            let writes: Vec<Write> = rows
-                .into_iter()
-                .map(|row| Write::Insert { table: called.clone(), row: columns.iter().cloned().zip(row).collect() })
-                .collect();
-            for chunk in writes.chunks(1000) {
-                self.write(chunk).await?;
-            }
-            done.push((table.name.to_owned(), Some(count)));
-        }
-        Ok(done)
-    }
 }
 
 /// Asks for one row, to see whether there is a table.
-fn probe(table: &TableName) -> Select {
+pub(super) fn probe(table: &TableName) -> Select {
     let first = SCHEMA.iter().find(|entry| entry.name == table.as_str());
     let column = first.and_then(|table| table.columns().next()).map_or("ruid", |column| column.name);
     Select { table: table.clone(), columns: vec![name(column)], filter: Vec::new(), order: Vec::new(), limit: 1 }
 }
 
-struct Column<'a> {
-    name: &'a str,
+pub(super) struct Column<'a> {
+    pub(super) name: &'a str,
     kind: &'a str,
     may_be_null: bool,
     default: Option<&'a str>,
 }
 
 impl SchemaTable {
-    fn columns(&self) -> impl Iterator<Item = Column<'_>> {
+    /// Names of its columns but `id`.
+    pub fn column_names(&self) -> Vec<ColumnName> {
+        self.columns().map(|column| name(column.name)).collect()
+    }
+
+    pub(super) fn columns(&self) -> impl Iterator<Item = Column<'_>> {
         self.columns.split(',').map(|text| {
             let (name, kind) = text.trim().split_once(' ').expect("a column has a name and a type");
             let (kind, default) = kind.split_once('=').map_or((kind, None), |(kind, default)| (kind, Some(default)));
@@ -258,20 +248,32 @@ impl SchemaTable {
     fn header(&self) -> String {
         let mut header = "id(int,auto)".to_owned();
         for column in self.columns() {
-            let kind = match column.kind {
-                "int" | "big" => "int",
-                "real" => "double",
-                _ => "string",
-            };
-            header.push_str(&format!(" {}({kind}{})", column.name, if column.may_be_null { ",null" } else { "" }));
+            header.push(' ');
+            header.push_str(&column.header());
         }
         header.push('\n');
         header
     }
 }
 
-impl Column<'_> {
-    fn definition(&self, sql: Syntax) -> String {
+impl<'a> Column<'a> {
+    /// A text that may be NULL, of up to `length` characters.
+    pub(super) fn text(name: &'a str, length: &'a str) -> Column<'a> {
+        Column { name, kind: length, may_be_null: true, default: None }
+    }
+
+    /// As the first line of a text file has it.
+    pub(super) fn header(&self) -> String {
+        let kind = match self.kind {
+            "int" | "big" => "int",
+            "real" => "double",
+            _ => "string",
+        };
+        format!("{}({kind}{})", self.name, if self.may_be_null { ",null" } else { "" })
+    }
+
+    /// As a table is made with it.
+    pub(super) fn definition(&self, sql: Syntax) -> String {
         let kind = match (self.kind, sql) {
             ("int", _) => "INTEGER".to_owned(),
             ("big", _) => "BIGINT".to_owned(),
@@ -297,7 +299,7 @@ impl Column<'_> {
     }
 }
 
-fn name(text: &str) -> ColumnName {
+pub(super) fn name(text: &str) -> ColumnName {
     TableName::new(text).expect("the schema's names are names")
 }
 

@@ -51,6 +51,8 @@ pub(crate) enum Verb {
         user: String,
         /// The password; asked for when absent
         password: Option<String>,
+        /// Where mail reaches the user
+        email: Option<String>,
     },
     /// Change a user's password
     Passwd {
@@ -78,6 +80,35 @@ pub(crate) enum Verb {
     /// Domains, kept in table domain
     #[command(subcommand)]
     Domain(DomainCommand),
+    /// Tables of a database: make, upgrade, fill and look at them
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Groups of users, kept in table grp: who may call where. A running server heeds a change with the next call
+    #[command(subcommand)]
+    Acl(AclCommand),
+    /// What is asserted as a user's caller identity (Remote-Party-ID), kept in table subscriber
+    #[command(subcommand)]
+    Rpid(RpidCommand),
+    /// Write mail to a user: the text is read from standard input
+    #[command(after_help = "The address is that of `serctl add USER PASSWORD ADDRESS`, or set here:
+  serctl mail alice --set alice@example.org
+  echo 'The service will be down tonight.' | serctl mail alice --subject Maintenance")]
+    Mail {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// The subject
+        #[arg(long, default_value = "Message from your SIP server")]
+        subject: String,
+        /// Set the user's address instead
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "show")]
+        set: Option<String>,
+        /// Show the user's address instead
+        #[arg(long)]
+        show: bool,
+        /// The program that sends mail, called as `mail -s SUBJECT ADDRESS`
+        #[arg(long, default_value = "mail", value_name = "PROGRAM")]
+        mailer: String,
+    },
     /// Show the server's figures, again and again
     #[command(visible_alias = "monitor")]
     Moni,
@@ -168,6 +199,69 @@ pub(crate) enum DomainCommand {
     Rm {
         /// Its name
         domain: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Make the tables of the schema that are not there, with Kamailio's names and versions
+    Create,
+    /// Give tables of an older version the columns that they lack, and make those that are not there
+    Upgrade,
+    /// Copy rows from another database into tables that are empty here
+    Import {
+        /// The other database: a path or URL
+        from: String,
+    },
+    /// List the tables with their versions, or the rows of one
+    Show {
+        /// A table of the schema
+        table: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AclCommand {
+    /// List the groups of a user, or all
+    Show {
+        /// NAME or NAME@DOMAIN
+        user: Option<String>,
+    },
+    /// Put a user into groups
+    Grant {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// Groups, such as local, ld, int
+        #[arg(required = true)]
+        groups: Vec<String>,
+    },
+    /// Take a user out of groups, or out of all of them
+    Revoke {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// Groups; all when none is named
+        groups: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RpidCommand {
+    /// Set a user's identity
+    Add {
+        /// NAME or NAME@DOMAIN
+        user: String,
+        /// The identity, such as sip:+4930123456@example.com
+        rpid: String,
+    },
+    /// Remove a user's identity
+    Rm {
+        /// NAME or NAME@DOMAIN
+        user: String,
+    },
+    /// Show the identity of a user, or all
+    Show {
+        /// NAME or NAME@DOMAIN
+        user: Option<String>,
     },
 }
 

@@ -6,6 +6,8 @@ mod client;
 #[path = "../../data.rs"]
 mod data;
 mod live;
+mod rights;
+mod schema;
 mod show;
 mod stored;
 
@@ -75,6 +77,10 @@ async fn execute(arguments: &Arguments) -> Result<()> {
         Verb::Completion { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "serctl", &mut std::io::stdout());
             Ok(())
+        }
+        Verb::Db(command) => schema::execute(&arguments.db.clone().unwrap_or_else(stored_at), command, json).await,
+        verb @ (Verb::Acl(_) | Verb::Rpid(_) | Verb::Mail { .. }) => {
+            rights::execute(&arguments.db.clone().unwrap_or_else(stored_at), verb, json).await
         }
         verb => stored::execute(&arguments.db.clone().unwrap_or_else(stored_at), verb, json).await,
     }

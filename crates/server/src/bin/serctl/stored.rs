@@ -22,12 +22,18 @@ pub(crate) async fn execute(address: &str, verb: &Verb, json: bool) -> Result<()
     let store = Store::open(address).await.with_context(|| format!("cannot open the database {address}"))?;
     let result = of_verb(&store, verb, json).await;
     store.close().await;
-    result
+    result?;
+    if let Verb::Add { user, email: Some(email), .. } = verb {
+        let database = crate::schema::open(address).await?;
+        crate::rights::set_email(&database, user, email).await?;
+        database.close().await;
+    }
+    Ok(())
 }
 
 async fn of_verb(store: &Store, verb: &Verb, json: bool) -> Result<()> {
     match verb {
-        Verb::Add { user, password } => add(store, user, password.clone()).await,
+        Verb::Add { user, password, .. } => add(store, user, password.clone()).await,
         Verb::Passwd { user, password } => passwd(store, user, password.clone()).await,
         Verb::Rm { user } => {
             let (name, domain) = split(user);
@@ -170,7 +176,7 @@ pub(crate) fn split(user: &str) -> (&str, &str) {
 
 /// The characters of a SIP user part that need no escape (RFC 3261 section 25.1), so that what is typed
 /// here is what phones send.
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.!~*'()&=+$,;?/".contains(c);
     if name.is_empty() || !name.chars().all(is_plain) {
         bail!("`{name}` cannot be a user name: use letters, digits and -_.!~*'()&=+$,;?/");
@@ -226,7 +232,7 @@ impl<T: AsFd> Drop for Unseen<'_, T> {
     }
 }
 
-fn report(done: bool, yes: &str, no: &str) -> Result<()> {
+pub(crate) fn report(done: bool, yes: &str, no: &str) -> Result<()> {
     if !done {
         bail!("{no}");
     }

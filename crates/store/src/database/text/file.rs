@@ -46,6 +46,14 @@ impl Table {
         Ok(Table { columns, rows })
     }
 
+    /// Adds a column behind the others; each row gets what a row without a value for it has.
+    pub(super) fn add_column(&mut self, text: &str) -> Result<(), String> {
+        self.columns.push(Column::parse(text)?);
+        let value = self.new_row().pop().unwrap_or_default();
+        self.rows.iter_mut().for_each(|row| row.push(value.clone()));
+        Ok(())
+    }
+
     pub(super) fn to_text(&self) -> String {
         let names: Vec<String> = self.columns.iter().map(Column::to_text).collect();
         let mut out = names.join(" ");

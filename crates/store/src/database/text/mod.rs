@@ -67,6 +67,12 @@ impl TextFiles {
         }
     }
 
+    /// Adds a column behind the others, written as the first line of a file has it.
+    pub(super) async fn add_column(&self, table: &TableName, column: &str) -> Result<(), Error> {
+        let (directory, table, column) = (Arc::clone(&self.0), table.clone(), column.to_owned());
+        run(move || directory.add_column(&table, &column)).await
+    }
+
     pub(super) async fn write(&self, writes: &[Write]) -> Result<Vec<u64>, Error> {
         let (directory, writes) = (Arc::clone(&self.0), writes.to_vec());
         run(move || directory.write(&writes)).await
@@ -119,6 +125,15 @@ impl Directory {
             read.insert(name, Loaded { stamp, table });
         }
         Ok(touched)
+    }
+
+    fn add_column(&self, name: &TableName, column: &str) -> Result<(), Error> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table(&mut read, name)?.clone();
+        table.add_column(column).map_err(|detail| Error::Misfit { detail })?;
+        self.replace(&HashMap::from([(name.clone(), table)]))?;
+        read.remove(name);
+        Ok(())
     }
 
     /// The table as the file has it now.
