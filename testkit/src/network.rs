@@ -159,6 +159,7 @@ impl Network {
             names: parts.names,
             spawn: Arc::clone(&work) as _,
             log: parts.log,
+            events: module_api::PublicEvents::default(),
             tracing: Tracing::default(),
             key: Key(parts.weather.seed, 1),
             workers: AtomicUsize::new(1),

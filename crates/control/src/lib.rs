@@ -8,9 +8,11 @@
 pub mod binrpc;
 mod commands;
 mod dispatch;
+pub mod events;
 pub mod fifo;
 mod ground;
 pub mod http;
+pub mod http_client;
 pub mod json;
 pub mod json_fifo;
 pub mod json_rpc;
@@ -18,9 +20,10 @@ pub mod openapi;
 mod path;
 mod reply_pipe;
 pub mod socket;
+pub mod spans;
 
 pub use commands::{
-    Connection, Connections, Server, ServerError, SettingValue, StoppedBy, core_commands, server_commands,
+    Connection, Connections, Peer, Server, ServerError, SettingValue, StoppedBy, core_commands, server_commands,
 };
 pub use dispatch::{Commands, Owner};
 pub use ground::{FrontEnd, Ground, Say};
@@ -33,12 +36,14 @@ pub struct Limits {
     pub request: usize,
     /// Clients that one front end serves at once.
     pub clients: usize,
+    /// Clients that HTTP serves at once for one address.
+    pub clients_each: usize,
     /// How long a client may take for one request, and for taking its answer.
     pub patience: std::time::Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { request: 64 * 1024, clients: 64, patience: std::time::Duration::from_secs(5) }
+        Limits { request: 64 * 1024, clients: 64, clients_each: 32, patience: std::time::Duration::from_secs(5) }
     }
 }

@@ -12,6 +12,11 @@ pub fn document(commands: &[&Command], version: &str) -> Value {
     }
     for (path, summary, kind) in [
         ("/metrics", "Figures in the text format of Prometheus.", "text/plain"),
+        (
+            "/events",
+            "Events as they happen, over WebSocket or as server-sent events; `?events=call.*&user=alice&address=IP` chooses.",
+            "text/event-stream",
+        ),
         ("/healthz", "200 while the server runs.", "text/plain"),
         ("/readyz", "200 while the server takes new work, 503 while it drains.", "text/plain"),
         ("/openapi.json", "This description.", "application/json"),

@@ -43,6 +43,9 @@ impl Core {
         branch.sent = bytes.clone();
         branch.via_branch = via_branch;
         self.outbox.push(Outgoing { way, bytes, sender: Some(sender) });
+        if sender.branch == 0 {
+            self.measure_forward(sender.transaction);
+        }
         self.settle(sender.transaction);
         Ok(())
     }

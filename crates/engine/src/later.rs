@@ -40,6 +40,10 @@ impl Later {
         self.heap.peek().map(|entry| entry.due)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     fn take_due(&mut self, now: Instant) -> Vec<Job> {
         let mut due = Vec::new();
         while self.heap.peek().is_some_and(|entry| entry.due <= now) {

@@ -5,13 +5,17 @@
 #![forbid(unsafe_code)]
 
 mod branch;
+mod calls;
 mod copy;
 mod event;
+mod figures;
 mod host;
 mod later;
+mod news;
 mod observe;
 mod outgoing;
 mod own;
+mod peers;
 mod posts;
 mod random;
 mod relay;
@@ -36,6 +40,7 @@ mod worker_core;
 pub use crate::worker_core::{Core, Log, Names, Shared};
 pub use event::tell_of_start;
 pub use outgoing::{Outgoing, Sender, Way};
+pub use peers::PeerFigures;
 pub use posts::Posts;
 pub use random::Key;
 pub use settings::{Alias, Forgets, Identity, Settings};

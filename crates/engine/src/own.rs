@@ -47,6 +47,10 @@ impl Core {
         if route.is_some_and(|route| !self.run_event_route(route, &mut context)) {
             return on_answer(self, OwnAnswer::unsent(503));
         }
+        if message.method() == Method::Bye {
+            let now = self.now;
+            self.end_call(&message, now);
+        }
         if message.method() == Method::Ack {
             // Nothing answers an ACK, and nothing repeats it but another 2xx (13.2.2.4).
             let status = if self.forward_stateless(&mut context, None).is_ok() { 200 } else { 503 };
@@ -97,6 +101,8 @@ impl Core {
             queue: Vec::new(),
             latest_try: 0,
             expires: None,
+            born: self.now,
+            in_script: std::time::Duration::ZERO,
             wake: None,
             program: self.program(),
         }

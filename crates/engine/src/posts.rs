@@ -12,6 +12,8 @@ use crate::worker::{Mail, Mailboxes};
 /// Modules start before there are workers; what they post until [`Posts::open`] waits here.
 #[derive(Default)]
 pub struct Posts {
+    /// The way of news, which modules find here.
+    pub events: module_api::PublicEvents,
     open: OnceLock<(Key, Mailboxes)>,
     early: Mutex<Vec<(Box<[u8]>, Job)>>,
 }
@@ -33,6 +35,10 @@ impl Posts {
 }
 
 impl Server for Posts {
+    fn events(&self) -> module_api::PublicEvents {
+        self.events.clone()
+    }
+
     fn post(&self, call_id: &[u8], job: Job) -> Result<(), Job> {
         if self.open.get().is_none() {
             let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);

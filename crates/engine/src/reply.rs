@@ -29,6 +29,9 @@ impl Core {
         let bytes = self.build_reply(context, reply, tag);
         self.send_reply_bytes(way, bytes);
         self.shared.statistics.count_stateless(reply.code);
+        let request = Arc::clone(&context.message);
+        self.measure_stateless(&request, reply.code);
+        self.tell_of_refusal(&request, context.arrival.source, reply.code, reply.reason);
         context.is_answered = reply.code >= 200;
         let route = self.program.engine_routes().stateless_response;
         self.tell_of_reply(route, context, reply.code);
@@ -45,9 +48,12 @@ impl Core {
         }
         let bytes = self.build_reply(context, reply, transaction.tag);
         let tag = transaction.tag;
-        if self.send_upstream(key, reply.code, bytes) && self.is_observed(key) {
-            let gone = self.gone(key, reply, tag);
-            self.observe_reply(key, &gone, Some(context));
+        if self.send_upstream(key, reply.code, bytes) {
+            self.tell_of_refusal(&context.message, context.arrival.source, reply.code, reply.reason);
+            if self.is_observed(key) {
+                let gone = self.gone(key, reply, tag);
+                self.observe_reply(key, &gone, Some(context));
+            }
         }
         if reply.code >= 200 {
             context.is_answered = true;
@@ -71,9 +77,12 @@ impl Core {
         let tag = transaction.tag;
         let reply = Reply::new(code, reason);
         let bytes = self.build_reply(&context, &reply, tag);
-        if self.send_upstream(key, code, bytes) && self.is_observed(key) {
-            let gone = self.gone(key, &reply, tag);
-            self.observe_reply(key, &gone, None);
+        if self.send_upstream(key, code, bytes) {
+            self.tell_of_refusal(&context.message, context.arrival.source, code, reason);
+            if self.is_observed(key) {
+                let gone = self.gone(key, &reply, tag);
+                self.observe_reply(key, &gone, None);
+            }
         }
         context.transaction = Some(key);
         let route = self.local_response_sent(key);
@@ -134,7 +143,8 @@ impl Core {
         if !may_go && !is_late_success {
             return false;
         }
-        let is_news = transaction.status < 200;
+        let before = transaction.status;
+        let is_news = before < 200;
         transaction.status = transaction.status.max(code);
         if is_news && code >= 200 {
             self.shared.statistics.count_final(code);
@@ -144,6 +154,9 @@ impl Core {
         }
         if let Some(way) = transaction.upstream.clone() {
             self.send_reply_bytes(way, bytes);
+        }
+        if is_news && code > 100 {
+            self.measure_reply(key, before, code);
         }
         is_news
     }

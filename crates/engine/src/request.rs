@@ -137,6 +137,8 @@ impl Core {
             queue: Vec::new(),
             latest_try: 0,
             expires: None,
+            born: self.now,
+            in_script: std::time::Duration::ZERO,
             wake: None,
             program: self.program(),
         }

@@ -17,10 +17,22 @@ const MOST_NESTED: u8 = 8;
 impl Core {
     /// Runs `route` on `context` until it ends or waits; `after` says what its end means.
     pub(crate) fn run_route(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: Context, after: After) {
-        let mut parked = Parked { context, run: Run::start(program, route), after };
+        let run = Run::start(program, route);
+        let mut parked = Parked { context, run, after, spent: std::time::Duration::ZERO };
         parked.run.trace(self.shared.tracing.tracer(&parked.context));
-        let progress = parked.run.step_until_done(&mut parked.context, self);
+        let progress = self.timed(&mut parked, |parked, core| parked.run.step_until_done(&mut parked.context, core));
         self.drive(parked, progress);
+    }
+
+    /// Lets a run go on, and measures how long that takes where it is a request's.
+    fn timed(&mut self, parked: &mut Parked, step: impl FnOnce(&mut Parked, &mut Core) -> Progress) -> Progress {
+        if parked.after != After::Request {
+            return step(parked, self);
+        }
+        let begin = self.moment();
+        let progress = step(parked, self);
+        parked.spent += self.moment().saturating_duration_since(begin);
+        progress
     }
 
     /// Runs `route` where nothing may wait, and says how it ended.
@@ -60,10 +72,10 @@ impl Core {
         if let Some(key) = parked.context.transaction {
             self.unhold(key);
         }
-        let progress = match finished {
-            Finished::Resume(resume) => parked.run.resume(resume, &mut parked.context, self),
-            Finished::Resolved | Finished::Expired => parked.run.expire(&mut parked.context, self),
-        };
+        let progress = self.timed(&mut parked, |parked, core| match finished {
+            Finished::Resume(resume) => parked.run.resume(resume, &mut parked.context, core),
+            Finished::Resolved | Finished::Expired => parked.run.expire(&mut parked.context, core),
+        });
         self.drive(*parked, progress);
     }
 
@@ -103,12 +115,15 @@ impl Core {
             self.set_lent(key, true);
             self.settle(key);
         }
-        let id = self.waiting.enter(Waiting::Script(Box::new(parked)));
+        let id = self.waiting.enter(Waiting::Script(Box::new(parked)), self.now);
         let work = Box::pin(async move { Finished::Resume(wait.0.await) });
         self.shared.spawn.spawn(self.number, id, work);
     }
 
     fn finish_run(&mut self, mut parked: Parked, end: End) {
+        if parked.after == After::Request {
+            self.script_is_over(&parked);
+        }
         if end.code < 0 && parked.after == After::Request {
             self.shared.statistics.script_errors.increment();
         }
@@ -137,6 +152,13 @@ impl Core {
         }
         self.run_queued(key);
         self.settle(key);
+    }
+
+    fn script_is_over(&mut self, parked: &Parked) {
+        self.figures.script_ran(parked.context.message.method(), parked.spent);
+        if let Some(transaction) = parked.context.transaction.and_then(|key| self.table.transaction_mut(key)) {
+            transaction.in_script = parked.spent;
+        }
     }
 
     /// A bound has ended the script: whoever waits for an answer learns that it is not their fault. What has

@@ -1,15 +1,21 @@
 //! What the engine counts, under the names that both families' tools know.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use module_api::{Counter, Gauge, StatisticKind};
+use module_api::{Counter, Gauge, Histogram, Scale, StatisticKind};
 use sip_message::Method;
+
+use crate::figures::{Board, Outcomes};
+use crate::peers::PeerFigures;
 
 /// What the engine counts.
 ///
 /// What arrives is counted by method or class alone; the sums are made when somebody asks for them, so that a
 /// message costs one addition.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Statistics {
     requests: Arc<Vec<Counter>>,
     replies: Arc<Vec<Counter>>,
@@ -31,10 +37,18 @@ pub struct Statistics {
     pub refused: Counter,
     /// Script runs that ended in an error.
     pub script_errors: Counter,
+    pub(crate) outcomes: Outcomes,
+    /// Where all of this is shown, for what each worker adds.
+    pub(crate) registry: module_api::Statistics,
+    boards: Arc<Boards>,
 }
 
+/// What each worker shows. Locked when a worker begins and when somebody reads, never while one works.
+#[derive(Default)]
+struct Boards(Mutex<Vec<Arc<Board>>>);
+
 /// Methods, in the order of [`Method`].
-const METHODS: [&str; 15] = [
+pub(crate) const METHODS: [&str; 15] = [
     "invite",
     "ack",
     "bye",
@@ -100,7 +114,12 @@ impl Statistics {
             |of| format!("{of} replies sent without a transaction."),
         );
         sum("sl", "sent_replies", "Replies sent without a transaction.", &stateless);
+        let boards: Arc<Boards> = Arc::default();
+        show_boards(registry, &boards);
         Statistics {
+            outcomes: Outcomes::shown_in(registry),
+            registry: registry.clone(),
+            boards,
             requests,
             replies,
             finals,
@@ -118,6 +137,39 @@ impl Statistics {
             refused: registry.counter("core", "refused_requests", "Requests refused because a bound was reached."),
             script_errors: registry.counter("core", "script_errors", "Script runs that ended in an error."),
         }
+    }
+
+    /// Takes the figures of one more worker.
+    pub(crate) fn enter(&self, board: Arc<Board>) {
+        self.boards.lock().push(board);
+    }
+
+    /// The size of transactions when they end, for one more worker.
+    pub(crate) fn sizes(&self) -> Histogram {
+        let doc = "Memory of a transaction at its end, with its messages.";
+        self.registry.histogram(("tmx", "transaction_bytes"), doc, Scale::BYTES, None)
+    }
+
+    /// The peers that send most, `most` of them at most.
+    pub fn peers(&self, most: usize) -> Vec<PeerFigures> {
+        let mut by_address: HashMap<IpAddr, PeerFigures> = HashMap::new();
+        for board in &*self.boards.lock() {
+            for peer in board.peers.all() {
+                let sum = by_address.entry(peer.address).or_insert(PeerFigures {
+                    requests: 0,
+                    replies: 0,
+                    failures: 0,
+                    ..peer
+                });
+                sum.requests += peer.requests;
+                sum.replies += peer.replies;
+                sum.failures += peer.failures;
+            }
+        }
+        let mut all: Vec<PeerFigures> = by_address.into_values().collect();
+        all.sort_by_key(|peer| std::cmp::Reverse((peer.requests + peer.replies, peer.address)));
+        all.truncate(most);
+        all
     }
 
     /// Counts a request that has arrived.
@@ -163,6 +215,30 @@ impl Statistics {
         };
         self.stateless[at].increment();
     }
+}
+
+impl Boards {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Board>>> {
+        // Nothing panics while it holds the lock, so a poisoned list is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn show_boards(registry: &module_api::Statistics, boards: &Arc<Boards>) {
+    let show = |group: &'static str, name: &'static str, doc: &'static str, of: fn(&Board) -> &AtomicU64| {
+        let sum = move |boards: &Boards| {
+            let values = boards.lock().iter().map(|board| of(board).load(Ordering::Relaxed)).sum::<u64>();
+            i64::try_from(values).unwrap_or(i64::MAX)
+        };
+        registry.read_from((group, name), StatisticKind::Gauge, doc, boards, sum);
+    };
+    show("core", "parked_requests", "Requests that wait for a database, a program, another server or DNS.", |b| {
+        &b.parked
+    });
+    show("core", "deferred_jobs", "Jobs of modules that are not due yet.", |b| &b.deferred);
+    show("core", "active_calls", "Calls that were answered and not ended, of those whose BYE comes by here.", |b| {
+        &b.calls
+    });
 }
 
 /// 0 for 1xx and so on.

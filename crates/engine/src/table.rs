@@ -1,7 +1,7 @@
 //! The transactions of one worker, found by number and by matching key.
 
 use hashbrown::HashTable;
-use module_api::{Gauge, TransactionKey};
+use module_api::{Gauge, Histogram, TransactionKey};
 
 use crate::outgoing::Sender;
 use crate::transaction::{Server, Transaction};
@@ -18,6 +18,8 @@ pub(crate) struct Table {
     limit: usize,
     /// Counts the transactions of all workers.
     held: Gauge,
+    /// How large they are when they end.
+    sizes: Histogram,
 }
 
 struct Entry {
@@ -28,8 +30,8 @@ struct Entry {
 }
 
 impl Table {
-    pub(crate) fn new(limit: usize, held: Gauge) -> Table {
-        Table { entries: slab::Slab::new(), index: HashTable::new(), generation: 0, limit, held }
+    pub(crate) fn new(limit: usize, held: Gauge, sizes: Histogram) -> Table {
+        Table { entries: slab::Slab::new(), index: HashTable::new(), generation: 0, limit, held, sizes }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -117,6 +119,7 @@ impl Table {
         }
         self.held.add(-1);
         let entry = self.entries.remove(key.slot as usize);
+        self.sizes.observe(entry.transaction.size() as u64);
         if let Ok(found) = self.index.find_entry(entry.hash, |slot| *slot == key.slot) {
             found.remove();
         }

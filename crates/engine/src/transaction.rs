@@ -48,6 +48,10 @@ pub(crate) struct Transaction {
     pub(crate) latest_try: u16,
     /// When it has lasted too long.
     pub(crate) expires: Option<Instant>,
+    /// When its request came.
+    pub(crate) born: Instant,
+    /// How long its request has been in the script.
+    pub(crate) in_script: Duration,
     /// When the wheel wakes it.
     pub(crate) wake: Option<Instant>,
     /// The program under which it began; a reload does not change it.

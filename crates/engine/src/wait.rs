@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use module_api::{Context, Resume};
 use script::Run;
@@ -47,6 +48,8 @@ pub(crate) struct Parked {
     pub(crate) context: Context,
     pub(crate) run: Run,
     pub(crate) after: After,
+    /// How long it has run.
+    pub(crate) spent: Duration,
 }
 
 /// What to do when a script run has ended.
@@ -65,7 +68,7 @@ pub(crate) enum After {
 
 /// The requests of one worker that wait, with a bound.
 pub(crate) struct WaitingRoom {
-    entries: slab::Slab<(u32, Waiting)>,
+    entries: slab::Slab<(u32, Instant, Waiting)>,
     generation: u32,
     limit: usize,
 }
@@ -83,20 +86,21 @@ impl WaitingRoom {
         self.entries.len()
     }
 
-    /// Takes `waiting` in and says under which number its result shall come.
-    pub(crate) fn enter(&mut self, waiting: Waiting) -> u64 {
+    /// Takes `waiting` in at `now` and says under which number its result shall come.
+    pub(crate) fn enter(&mut self, waiting: Waiting, now: Instant) -> u64 {
         self.generation = self.generation.wrapping_add(1);
-        let slot = self.entries.insert((self.generation, waiting));
+        let slot = self.entries.insert((self.generation, now, waiting));
         (self.generation as u64) << 32 | slot as u64
     }
 
-    /// What waits under `id`; none when it has left already.
-    pub(crate) fn leave(&mut self, id: u64) -> Option<Waiting> {
+    /// What waits under `id`, and since when; none when it has left already.
+    pub(crate) fn leave(&mut self, id: u64) -> Option<(Waiting, Instant)> {
         let slot = id as u32 as usize;
-        let (generation, _) = self.entries.get(slot)?;
+        let (generation, ..) = self.entries.get(slot)?;
         if *generation != (id >> 32) as u32 {
             return None;
         }
-        Some(self.entries.remove(slot).1)
+        let (_, since, waiting) = self.entries.remove(slot);
+        Some((waiting, since))
     }
 }

@@ -114,6 +114,7 @@ impl Worker {
         }
         let mut core = Core::new(number, Arc::clone(&shared), Instant::now());
         core.set_worker_count(links.mailboxes.len());
+        core.set_clock(Instant::now);
         let sockets = sockets.into_iter().map(|(id, udp)| WorkerSocket { id, udp, out: SendBatch::new() }).collect();
         Ok(Worker {
             number,
@@ -146,6 +147,7 @@ impl Worker {
             self.take_mail();
             self.core.on_timers();
             self.flush();
+            self.core.end_turn();
             if events.iter().any(|event| event.failed) {
                 self.take_errors();
             }

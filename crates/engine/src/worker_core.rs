@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use module_api::{Arrival, Context, Job, Level, RouteKind, Socket, TransactionKey};
+use module_api::{Arrival, Context, Job, Level, PublicEvents, RouteKind, Socket, TransactionKey};
 use script::BoundProgram;
 use sip_message::{Message, Reject};
 use sip_proto::resolve::{Known, Question, ResolveSettings};
 
+use crate::figures::Figures;
 use crate::later::Later;
 use crate::outgoing::{Outgoing, Sender};
 use crate::random::{Key, Random};
@@ -39,6 +40,8 @@ pub struct Shared {
     pub spawn: Arc<dyn Spawn>,
     /// Takes log lines.
     pub log: Arc<dyn Log>,
+    /// The way of news to the outside world.
+    pub events: PublicEvents,
     /// Whose requests have their way through the script written down.
     pub tracing: Tracing,
     /// Secret of this process.
@@ -98,6 +101,10 @@ pub struct Core {
     due: Vec<TransactionKey>,
     /// What stands in front of log lines while a script runs that wants it so.
     pub(crate) log_prefix: Bytes,
+    pub(crate) figures: Figures,
+    pub(crate) events: PublicEvents,
+    /// The clock, for what is shorter than a turn; none where time is only told.
+    clock: Option<fn() -> Instant>,
 }
 
 impl Core {
@@ -107,7 +114,11 @@ impl Core {
             number,
             now,
             unix_time: Duration::ZERO,
-            table: Table::new(shared.settings.max_transactions, shared.statistics.held.clone()),
+            table: Table::new(
+                shared.settings.max_transactions,
+                shared.statistics.held.clone(),
+                shared.statistics.sizes(),
+            ),
             wheel: Wheel::new(now),
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
@@ -120,6 +131,9 @@ impl Core {
             program: shared.program.load_full(),
             due: Vec::new(),
             log_prefix: Bytes::new(),
+            figures: Figures::new(&shared.statistics),
+            events: shared.events.clone(),
+            clock: None,
             shared,
         }
     }
@@ -131,6 +145,22 @@ impl Core {
         if !Arc::ptr_eq(&self.program, &self.shared.program.load()) {
             self.program = self.shared.program.load_full();
         }
+    }
+
+    /// Gives it a clock for figures about what is shorter than a turn. Nothing is decided by it.
+    pub fn set_clock(&mut self, clock: fn() -> Instant) {
+        self.clock = Some(clock);
+    }
+
+    /// What time it is within the turn.
+    pub(crate) fn moment(&self) -> Instant {
+        self.clock.map_or(self.now, |read| read())
+    }
+
+    /// Takes down that what the turn has produced has left.
+    pub fn end_turn(&mut self) {
+        let now = if self.figures.has_leaving() { self.moment() } else { self.now };
+        self.close_turn(now);
     }
 
     /// Tells it how many workers share the calls; one, unless told.
@@ -161,9 +191,12 @@ impl Core {
         }
         if message.is_request() {
             self.shared.statistics.count_request(message.method());
+            self.figures.board.peers.count(arrival.source.ip(), None);
             self.on_request(message, arrival);
         } else {
-            self.shared.statistics.count_reply(message.status().unwrap_or_default());
+            let status = message.status().unwrap_or_default();
+            self.shared.statistics.count_reply(status);
+            self.figures.board.peers.count(arrival.source.ip(), Some(status));
             self.on_reply(message, arrival);
         }
     }
@@ -175,11 +208,15 @@ impl Core {
 
     /// Takes the result of a wait.
     pub fn on_finished(&mut self, id: u64, finished: Finished) {
-        match self.waiting.leave(id) {
-            Some(Waiting::Script(parked)) => self.unpark(parked, finished),
-            Some(Waiting::Branch(sender)) => self.on_branch_resolved(sender, finished),
-            Some(Waiting::Stateless { mut context, round }) => self.forward_resolved(&mut context, round, finished),
-            None => {}
+        let Some((waiting, since)) = self.waiting.leave(id) else { return };
+        let waited = self.now.saturating_duration_since(since);
+        let is_script = matches!(waiting, Waiting::Script(_));
+        let wait = if is_script { &self.figures.script_wait } else { &self.figures.name_wait };
+        wait.observe_time(waited);
+        match waiting {
+            Waiting::Script(parked) => self.unpark(parked, finished),
+            Waiting::Branch(sender) => self.on_branch_resolved(sender, finished),
+            Waiting::Stateless { mut context, round } => self.forward_resolved(&mut context, round, finished),
         }
     }
 

@@ -12,10 +12,12 @@ mod command;
 mod context;
 mod data;
 mod function;
+mod histogram;
 mod host;
 mod module;
 mod observe;
 mod outcome;
+mod public_event;
 mod records;
 mod route;
 mod server;
@@ -32,6 +34,7 @@ pub use context::{
 };
 pub use data::Data;
 pub use function::{Function, Param, ParamKind};
+pub use histogram::{Distribution, Histogram, HistogramReading, MOST_BUCKETS, Scale};
 pub use host::{
     Host, Level, Matched, NewTransaction, Pending, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
 };
@@ -40,11 +43,12 @@ pub use module::{
 };
 pub use observe::{Happening, Observe, Replied};
 pub use outcome::{Fault, Outcome, Resume, Wait};
+pub use public_event::{EventKind, PublicEvent, PublicEvents, TakeEvent};
 pub use records::{Content, Record, RecordKind, Records};
 pub use route::{Dialect, RouteId, RouteKind, Routes};
 pub use server::{
     Departure, Job, NoServer, OnAnswer, OwnAnswer, OwnRequest, Server, Tick, bracketed, every, made_up_context,
 };
-pub use statistic::{Counter, Gauge, Reading, Statistic, StatisticKind, Statistics};
+pub use statistic::{Counter, Gauge, RatioReading, Reading, Statistic, StatisticKind, Statistics};
 pub use value::Value;
 pub use variable::{Index, KeyRule, Other, Selector, Variable, WriteVariable};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sip_message::{Limits, Message, Transport};
 
-use crate::{Arrival, Context, Host, RouteKind, SocketId};
+use crate::{Arrival, Context, Host, PublicEvents, RouteKind, SocketId};
 
 /// Work for a worker, done in one of its turns. It must not block.
 pub type Job = Box<dyn FnOnce(&mut dyn Host) + Send>;
@@ -28,6 +28,11 @@ pub trait Server: Send + Sync {
     /// # Errors
     /// Gives the job back when the worker's mailbox is full.
     fn post(&self, call_id: &[u8], job: Job) -> Result<(), Job>;
+
+    /// The way of news to the outside world. One that leads nowhere, where nobody can listen.
+    fn events(&self) -> PublicEvents {
+        PublicEvents::default()
+    }
 }
 
 /// A server without workers, for whoever only looks at a script: nothing that is posted is ever done.

@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 
 use crate::State;
+use crate::histogram::{Histogram, HistogramReading, Scale};
 
 /// The table entry of a statistic that a module keeps.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +85,33 @@ impl Gauge {
 
 /// All statistics of a server. Clones are the same registry.
 #[derive(Clone, Default)]
-pub struct Statistics(Arc<ArcSwap<Vec<Reading>>>);
+pub struct Statistics(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    readings: ArcSwap<Vec<Reading>>,
+    histograms: ArcSwap<Vec<HistogramReading>>,
+    ratios: ArcSwap<Vec<RatioReading>>,
+}
+
+/// A share of something, made of other figures when somebody asks.
+#[derive(Clone)]
+pub struct RatioReading {
+    /// Its group.
+    pub group: &'static str,
+    /// Its name within the group.
+    pub name: &'static str,
+    /// What it is the share of.
+    pub doc: &'static str,
+    read: Arc<dyn Fn() -> Option<f64> + Send + Sync>,
+}
+
+impl RatioReading {
+    /// Its value from 0 to 1; none as long as there is nothing that it could be a share of.
+    pub fn value(&self) -> Option<f64> {
+        (self.read)()
+    }
+}
 
 /// One statistic of a running server.
 #[derive(Clone)]
@@ -159,9 +186,68 @@ impl Statistics {
         self.enter(Reading { group, name, kind, doc: doc.into(), source });
     }
 
+    /// A new share of the histogram `name` (its group and its own name), which becomes its only writer's.
+    ///
+    /// Shares live as long as the registry: they belong to workers, of which there are few.
+    pub fn histogram(
+        &self,
+        name: (&'static str, &'static str),
+        doc: &'static str,
+        scale: Scale,
+        label: Option<(&'static str, &'static str)>,
+    ) -> Histogram {
+        let share = Histogram::new(scale);
+        let label = label.map(|(name, value)| (name, Cow::Borrowed(value)));
+        self.0.histograms.rcu(|all| {
+            let mut all = Vec::clone(all);
+            let is_it = |one: &HistogramReading| (&*one.group, &*one.name) == name && one.label == label;
+            match all.iter_mut().find(|one| is_it(one)) {
+                Some(one) => one.shares.push(share.clone()),
+                None => all.push(HistogramReading {
+                    group: name.0.into(),
+                    name: name.1.into(),
+                    doc: doc.into(),
+                    label: label.clone(),
+                    scale,
+                    shares: vec![share.clone()],
+                }),
+            }
+            all
+        });
+        share
+    }
+
+    /// Every histogram, those of one name together.
+    pub fn histograms(&self) -> Vec<HistogramReading> {
+        let mut all = Vec::clone(&self.0.histograms.load());
+        all.sort_by(|one, other| (&one.group, &one.name).cmp(&(&other.group, &other.name)));
+        all
+    }
+
+    /// Shows a share of something, replacing an earlier one of that name.
+    pub fn ratio(
+        &self,
+        name: (&'static str, &'static str),
+        doc: &'static str,
+        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        let new = RatioReading { group: name.0, name: name.1, doc, read: Arc::new(read) };
+        self.0.ratios.rcu(|all| {
+            let mut all = Vec::clone(all);
+            all.retain(|one| (one.group, one.name) != name);
+            all.push(new.clone());
+            all
+        });
+    }
+
+    /// Every share.
+    pub fn ratios(&self) -> Vec<RatioReading> {
+        Vec::clone(&self.0.ratios.load())
+    }
+
     /// The statistic called `name`: `group:name`, `group.name`, or the name alone where a group has it.
     pub fn find(&self, name: &str) -> Option<Reading> {
-        let all = self.0.load();
+        let all = self.0.readings.load();
         let start = all.partition_point(|reading| &*reading.name < name);
         if let Some(reading) = all.get(start).filter(|reading| reading.name == name) {
             return Some(reading.clone());
@@ -172,20 +258,20 @@ impl Statistics {
 
     /// Every statistic, by group and name.
     pub fn all(&self) -> Vec<Reading> {
-        let mut all = Vec::clone(&self.0.load());
+        let mut all = Vec::clone(&self.0.readings.load());
         all.retain(|reading| reading.value().is_some());
         all.sort_by(|one, other| (&one.group, &one.name).cmp(&(&other.group, &other.name)));
         all
     }
 
     fn exact(&self, group: &str, name: &str) -> Option<Reading> {
-        let all = self.0.load();
+        let all = self.0.readings.load();
         let at = all.binary_search_by(|reading| (&*reading.name, &*reading.group).cmp(&(name, group))).ok()?;
         Some(all[at].clone())
     }
 
     fn enter(&self, new: Reading) {
-        self.0.rcu(|all| {
+        self.0.readings.rcu(|all| {
             let mut all = Vec::clone(all);
             let key = |reading: &Reading| (reading.name.clone(), reading.group.clone());
             match all.binary_search_by_key(&key(&new), key) {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use module_api::{
-    Answer, ArgumentKind, Call, Command, CommandParam, Data, Function, Module, Outcome, Param, ParamKind, Parameter,
-    Routes, SettingKind, Setup, SetupError, State,
+    Answer, ArgumentKind, Call, Command, CommandParam, Data, EventKind, Function, Module, Outcome, Param, ParamKind,
+    Parameter, PublicEvents, Routes, SettingKind, Setup, SetupError, State,
 };
 
 /// Tells sources that send too much.
@@ -116,7 +116,11 @@ struct Sources {
     most: u32,
     blocked_for: Duration,
     counts: Mutex<HashMap<IpAddr, Count>>,
+    events: PublicEvents,
 }
+
+/// What a script is told the first time that a source sends too much.
+const NEWLY_BLOCKED: i64 = -2;
 
 struct Count {
     since: Instant,
@@ -137,12 +141,21 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
         most: number("reqs_density_per_unit")?,
         blocked_for: Duration::from_secs(number("remove_latency")?.into()),
         counts: Mutex::default(),
+        events: setup.server.events(),
     }))
 }
 
 fn count(call: &mut Call<'_>, source: IpAddr) -> Outcome {
     let now = call.host.now();
-    Outcome::Value(call.state::<Sources>().count(network(source), now))
+    let sources = call.state::<Sources>();
+    let verdict = sources.count(network(source), now);
+    if verdict == NEWLY_BLOCKED {
+        sources.events.tell(EventKind::Ban, call.host.unix_time(), || {
+            let seconds = sources.blocked_for.as_secs();
+            vec![("address", network(source).to_string().into()), ("seconds", seconds.into()), ("by", "pike".into())]
+        });
+    }
+    Outcome::Value(verdict)
 }
 
 impl Sources {
@@ -192,7 +205,7 @@ impl Sources {
         let was_blocked = count.blocked_until.is_some_and(|until| until > now);
         if count.requests > self.most {
             count.blocked_until = Some(now + self.blocked_for);
-            return if was_blocked { -1 } else { -2 };
+            return if was_blocked { -1 } else { NEWLY_BLOCKED };
         }
         if was_blocked { -1 } else { 1 }
     }
@@ -216,6 +229,7 @@ mod tests {
             unit: Duration::from_secs(2),
             most: 3,
             blocked_for: Duration::from_secs(10),
+            events: PublicEvents::default(),
             counts: Mutex::default(),
         }
     }

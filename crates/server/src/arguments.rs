@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Parser};
+use control::events::Filter;
+use control::http_client::Url;
 
 use crate::commands::Command;
 
@@ -91,6 +93,22 @@ pub(crate) struct Arguments {
     /// File with the token that HTTP callers must show; needed unless --http is on this machine's own address
     #[arg(long, value_name = "FILE", requires = "http")]
     pub(crate) http_token_file: Option<PathBuf>,
+
+    /// Post events here as they happen (http or https URL); repeatable
+    #[arg(long, value_name = "URL", value_parser = Url::parse)]
+    pub(crate) webhook: Vec<Url>,
+
+    /// Which events webhooks get: `events=call.*,ban&user=alice&address=IP` [default: all]
+    #[arg(long, value_name = "FILTER", value_parser = EventFilter::parse, requires = "webhook")]
+    pub(crate) webhook_events: Option<EventFilter>,
+
+    /// File with the secret that signs what webhooks get (HMAC-SHA256)
+    #[arg(long, value_name = "FILE", requires = "webhook")]
+    pub(crate) webhook_secret_file: Option<PathBuf>,
+
+    /// Send a span for each request to this OpenTelemetry collector, as http://127.0.0.1:4318/v1/traces
+    #[arg(long, value_name = "URL", value_parser = Url::parse)]
+    pub(crate) otlp: Option<Url>,
 
     /// Print the description of the HTTP interface (OpenAPI) and stop
     #[arg(long)]
@@ -249,6 +267,16 @@ impl Ignored {
             (self.no_sctp, "-S", SCTP),
         ];
         options.into_iter().filter(|(is_given, ..)| *is_given).map(|(_, name, why)| (name, why)).collect()
+    }
+}
+
+/// A filter of events that has been found valid.
+#[derive(Debug, Clone)]
+pub(crate) struct EventFilter(pub(crate) String);
+
+impl EventFilter {
+    fn parse(text: &str) -> Result<EventFilter, String> {
+        Filter::parse(text).map(|_| EventFilter(text.to_owned())).map_err(|error| error.to_string())
     }
 }
 

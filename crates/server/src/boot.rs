@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread::JoinHandle;
 
 use ::control::Commands;
+use ::control::events::Bus;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Tracing, Worker};
-use module_api::{Server, Socket, SocketId, Statistics};
+use module_api::{PublicEvents, Server, Socket, SocketId, Statistics};
 use net::stream::Streams;
 use net::tls::TlsServer;
 use net::udp::{UdpOptions, UdpSocket};
@@ -25,7 +26,9 @@ use crate::logging::{self, Destination, Logger};
 use crate::notify::Notifier;
 use crate::running::{Parts, Running};
 use crate::start_modules::{self, Ground, Started};
-use crate::{background, core_parameters, data, front_ends, greeting, listen, names, spawn, tls, trace_commands};
+use crate::{
+    background, core_parameters, data, front_ends, gauges, greeting, listen, names, outward, spawn, tls, trace_commands,
+};
 
 /// How many messages and results may wait for one worker.
 const MAILBOX: usize = 65_536;
@@ -68,6 +71,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         workers: worker_count,
         log: Arc::clone(&log),
         statistics: statistics.clone(),
+        events: posts.events.clone(),
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
     if !arguments.trace.is_empty() {
@@ -78,6 +82,11 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
     listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
 
+    let _gauges = gauges::show(&statistics, Mailboxes::clone(&mailboxes), Arc::clone(&streams));
+    let bus = Bus::start(&posts.events, &statistics, runtime.handle());
+    let _inside = runtime.enter();
+    let outward = outward::start(arguments, &bus, &statistics, &log.as_say())?;
+
     let (running, orders) = Running::new(Parts {
         settings: &settings,
         dialect,
@@ -85,10 +94,11 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         streams: Arc::clone(&streams),
         statistics: statistics.clone(),
         log: Arc::clone(&log),
+        bus: bus.clone(),
     });
     let commands = Commands::new(running.owners(&started), shared.identity.sockets.clone(), Arc::clone(&server));
     // Before privileges are dropped: the directory of the sockets may belong to root.
-    let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir };
+    let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir, bus: &bus };
     let opened = front_ends::open(&doors, &running, &commands, runtime.handle())?;
 
     let (user, group) = front_ends::account(arguments, &settings);
@@ -119,15 +129,19 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         notifier,
     };
     runtime.block_on(control.run(orders))?;
-    drop(opened);
+    drop((opened, outward));
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;
     }
+    remove_pid_file(arguments);
+    Ok(())
+}
+
+fn remove_pid_file(arguments: &Arguments) {
     if let Some(file) = &arguments.pid_file {
         // The process ends; a file that cannot be removed is somebody else's by now.
         let _ = std::fs::remove_file(file);
     }
-    Ok(())
 }
 
 /// What the workers share with the rest of the server.
@@ -137,6 +151,7 @@ struct Surroundings {
     workers: usize,
     log: Arc<Logger>,
     statistics: Statistics,
+    events: PublicEvents,
 }
 
 /// Tells everybody who waits for it that the server serves.
@@ -295,6 +310,7 @@ fn share(
         names: Arc::new(names),
         spawn: Arc::new(spawn),
         log: around.log,
+        events: around.events,
         tracing: Tracing::default(),
         key: Key(number(first), number(second)),
         workers: AtomicUsize::new(around.workers),

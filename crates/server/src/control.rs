@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::control::{Commands, ServerError, StoppedBy};
 use anyhow::{Context, Result};
 use engine::{Mail, Mailboxes, Shared};
-use module_api::{Level, Server, Statistics};
+use module_api::{Data, EventKind, Level, Server, Statistics};
 use net::tls::TlsServer;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -90,6 +90,7 @@ impl Control<'_> {
     async fn drain(&self, within: Duration) {
         self.shared.is_draining.store(true, Ordering::Relaxed);
         self.notifier.stopping();
+        self.tell(EventKind::Drain, Vec::new());
         let stop_at = Instant::now() + within;
         for mailbox in self.mailboxes.iter() {
             let mut mail = Mail::Drain(stop_at);
@@ -114,11 +115,14 @@ impl Control<'_> {
         match self.try_reload() {
             Ok(()) => {
                 self.say(Level::Notice, "script and certificates are reloaded");
+                self.tell(EventKind::Reload, vec![("ok", 1_i64.into())]);
                 Ok(())
             }
             Err(error) => {
                 self.say(Level::Error, &format!("reload: {error:#}; the server goes on as before"));
-                Err(ServerError(format!("{error:#}")))
+                let why = format!("{error:#}");
+                self.tell(EventKind::Reload, vec![("ok", 0_i64.into()), ("error", why.clone().into())]);
+                Err(ServerError(why))
             }
         }
     }
@@ -155,6 +159,11 @@ impl Control<'_> {
             let value = reading.value().unwrap_or(0);
             self.say(Level::Notice, &format!("{}:{} = {value}", reading.group, reading.name));
         }
+    }
+
+    fn tell(&self, kind: EventKind, fields: Vec<(&'static str, Data)>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.shared.events.tell(kind, now, || fields);
     }
 
     fn say(&self, level: Level, text: &str) {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::control::events::Bus;
 use ::control::fifo::FifoSettings;
 use ::control::http::HttpSettings;
 use ::control::{Access, Commands, FrontEnd, Ground, Limits, OpenError, Server, binrpc, fifo, http, json_fifo, socket};
@@ -28,6 +29,8 @@ pub(crate) struct Doors<'a> {
     pub(crate) started: &'a Started,
     /// Where data is kept.
     pub(crate) data_dir: &'a Path,
+    /// Where events come from.
+    pub(crate) bus: &'a Bus,
 }
 
 /// What is open; closed when this is dropped.
@@ -46,15 +49,11 @@ const MODULES: [&str; 4] = ["jsonrpcs", "ctl", "mi_fifo", "fifo"];
 /// The first that was asked for by its place and cannot be opened. One at a default place is left out with a warning.
 pub(crate) fn open(doors: &Doors<'_>, running: &Arc<Running>, commands: &Commands, runtime: &Handle) -> Result<Opened> {
     let log = running.log();
-    let ground = Ground {
-        commands: commands.clone(),
-        limits: Limits::default(),
-        runtime: runtime.clone(),
-        log: Arc::new(move |level: Level, text: &str| engine::Log::write(&*log, level, text.as_bytes())),
-    };
+    let ground =
+        Ground { commands: commands.clone(), limits: Limits::default(), runtime: runtime.clone(), log: log.as_say() };
     let mut open = Vec::new();
     open.extend(control_socket(doors, &ground)?);
-    let (front_end, http) = http_side(doors.arguments, running, &ground)?.unzip();
+    let (front_end, http) = http_side(doors, running, &ground)?.unzip();
     open.extend(front_end);
     for door in wanted(doors) {
         match open_door(doors, &ground, &door) {
@@ -85,7 +84,8 @@ fn control_socket(doors: &Doors<'_>, ground: &Ground) -> Result<Option<FrontEnd>
     }
 }
 
-fn http_side(arguments: &Arguments, running: &Arc<Running>, ground: &Ground) -> Result<Option<(FrontEnd, SocketAddr)>> {
+fn http_side(doors: &Doors<'_>, running: &Arc<Running>, ground: &Ground) -> Result<Option<(FrontEnd, SocketAddr)>> {
+    let arguments = doors.arguments;
     let Some(address) = arguments.http else { return Ok(None) };
     let read = |path: &PathBuf| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read the token file {}", path.display()))
@@ -94,7 +94,7 @@ fn http_side(arguments: &Arguments, running: &Arc<Running>, ground: &Ground) -> 
     if token.as_ref().is_some_and(|token| token.len() < 16) {
         bail!("the token for HTTP is shorter than 16 characters and could be guessed");
     }
-    let settings = HttpSettings { address, token };
+    let settings = HttpSettings { address, token, bus: doors.bus.clone() };
     Ok(Some(http::open(ground, Arc::clone(running) as Arc<dyn Server>, &settings)?))
 }
 

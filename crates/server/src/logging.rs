@@ -65,6 +65,12 @@ impl Logger {
         Arc::new(move |level, text| engine::Log::write(&*log, level, text.as_bytes()))
     }
 
+    /// The log as ways in and webhooks see it.
+    pub(crate) fn as_say(self: &Arc<Logger>) -> Arc<::control::Say> {
+        let log = Arc::clone(self);
+        Arc::new(move |level: Level, text: &str| engine::Log::write(&*log, level, text.as_bytes()))
+    }
+
     /// Writes what an operator has just asked for by a signal, however quiet the log is set.
     pub(crate) fn answer(&self, level: Level, text: &[u8]) {
         if let Err(TrySendError::Full(_)) = self.queue.try_send((level, text.to_vec())) {

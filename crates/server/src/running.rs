@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::control::{Connection, Connections, Owner, Server, ServerError, SettingValue, StoppedBy, core_commands};
+use ::control::events::Bus;
+use ::control::{Connection, Connections, Owner, Peer, Server, ServerError, SettingValue, StoppedBy, core_commands};
 use arc_swap::ArcSwap;
 use engine::{Shared, Tracing};
 use module_api::{Data, Dialect, Statistics};
@@ -35,6 +36,7 @@ pub(crate) struct Running {
     streams: Arc<Streams>,
     statistics: Statistics,
     log: Arc<Logger>,
+    bus: Arc<Bus>,
     dialect: Dialect,
     debug: AtomicI64,
     settings: ArcSwap<Vec<SettingValue>>,
@@ -54,6 +56,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) statistics: Statistics,
     /// Where log lines go.
     pub(crate) log: Arc<Logger>,
+    /// Where events come from.
+    pub(crate) bus: Bus,
 }
 
 /// Orders that may wait; a reload takes moments.
@@ -72,6 +76,7 @@ impl Running {
             streams: parts.streams,
             statistics: parts.statistics,
             log: parts.log,
+            bus: Arc::new(parts.bus),
             dialect: parts.dialect,
             debug: AtomicI64::new(parts.settings.int("debug")),
             settings: ArcSwap::default(),
@@ -110,6 +115,7 @@ impl Running {
     pub(crate) fn owners(self: &Arc<Self>, started: &Started) -> Vec<Owner> {
         let mut owners = core_commands(Arc::clone(self) as Arc<dyn Server>);
         owners.push((trace_commands::COMMANDS, Arc::clone(self) as _));
+        owners.push((::control::events::COMMANDS, Arc::clone(&self.bus) as _));
         owners.extend(started.commands());
         owners
     }
@@ -157,6 +163,16 @@ impl Server for Running {
 
     fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    fn peers(&self, most: usize) -> Vec<Peer> {
+        let peer = |peer: engine::PeerFigures| Peer {
+            address: peer.address,
+            requests: peer.requests,
+            replies: peer.replies,
+            failures: peer.failures,
+        };
+        self.shared.statistics.peers(most).into_iter().map(peer).collect()
     }
 
     fn connections(&self) -> Connections {
@@ -213,7 +229,11 @@ fn without_password(text: &str) -> String {
 /// The description of the HTTP interface with every command that there is, whatever a script loads.
 pub(crate) fn openapi() -> String {
     let of_modules = modules::catalog().iter().flat_map(|module| module.commands);
-    let mut all: Vec<_> = ::control::server_commands().chain(trace_commands::COMMANDS).chain(of_modules).collect();
+    let mut all: Vec<_> = ::control::server_commands()
+        .chain(trace_commands::COMMANDS)
+        .chain(::control::events::COMMANDS)
+        .chain(of_modules)
+        .collect();
     all.sort_by_key(|command| command.name);
     format!("{:#}", ::control::openapi::document(&all, VERSION))
 }

@@ -1,5 +1,6 @@
 //! The commands of the server itself: those that belong to no module.
 
+mod figures;
 mod introspection;
 mod process;
 mod settings;
@@ -37,6 +38,9 @@ pub trait Server: Send + Sync + 'static {
 
     /// What it counts.
     fn statistics(&self) -> &Statistics;
+
+    /// The peers that send most, `most` at most.
+    fn peers(&self, most: usize) -> Vec<Peer>;
 
     /// Stream connections, up to a bound, and how many there are.
     fn connections(&self) -> Connections;
@@ -86,6 +90,19 @@ pub struct Connection {
     pub peer: std::net::SocketAddr,
 }
 
+/// What came from one peer.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address.
+    pub address: std::net::IpAddr,
+    /// Requests.
+    pub requests: u64,
+    /// Replies.
+    pub replies: u64,
+    /// Replies of 400 and above, challenges aside.
+    pub failures: u64,
+}
+
 /// One setting and its value.
 #[derive(Debug, Clone)]
 pub struct SettingValue {
@@ -111,14 +128,16 @@ fn server<'a>(call: &CommandCall<'a>) -> &'a dyn Server {
 /// The commands of the server itself.
 pub fn core_commands(server: Arc<dyn Server>) -> Vec<Owner> {
     let state: Arc<dyn State> = Arc::new(OfServer(server));
-    [process::COMMANDS, settings::COMMANDS, statistics::COMMANDS]
+    [process::COMMANDS, settings::COMMANDS, statistics::COMMANDS, figures::COMMANDS]
         .map(|commands: &'static [Command]| (commands, Arc::clone(&state)))
         .into()
 }
 
 /// Every command that belongs to no module, for descriptions.
 pub fn server_commands() -> impl Iterator<Item = &'static Command> {
-    [process::COMMANDS, settings::COMMANDS, statistics::COMMANDS, INTROSPECTION].into_iter().flatten()
+    [process::COMMANDS, settings::COMMANDS, statistics::COMMANDS, figures::COMMANDS, INTROSPECTION]
+        .into_iter()
+        .flatten()
 }
 
 /// `Mon Nov 30 20:39:52 2026` in UTC.

@@ -1,15 +1,19 @@
-//! The HTTP side: JSON-RPC, a path for each command, metrics and health.
+//! The HTTP side: JSON-RPC, a path for each command, metrics, events and health.
 
 mod metrics;
 mod patient;
+mod places;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,19 +22,20 @@ use module_api::{CommandError, Data, Level};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::commands::Server;
+use crate::events::stream::EventStream;
+use crate::events::{Bus, Filter, Subscription, websocket};
 use crate::ground::{FrontEnd, Ground};
 use crate::json::{Json, to_text};
 use crate::json_rpc;
 use crate::openapi;
 use crate::path::OpenError;
 
+use metrics::Format;
 use patient::Patient;
-
-pub use metrics::text as metrics_text;
+use places::{Full as NoPlace, Places};
 
 /// How the HTTP side listens and whom it lets in.
 #[derive(Clone)]
@@ -39,6 +44,8 @@ pub struct HttpSettings {
     pub address: SocketAddr,
     /// What callers from other machines must show; none: nobody but this machine may listen to it.
     pub token: Option<String>,
+    /// Where events come from.
+    pub bus: Bus,
 }
 
 /// Serves HTTP. Returns the address with the port that the kernel chose where 0 was asked for.
@@ -62,7 +69,8 @@ pub fn open(
     };
     let listener = bind().map_err(|error| refuse(&error))?;
     let address = listener.local_addr().map_err(|error| refuse(&error))?;
-    let site = Arc::new(Site { ground: ground.clone(), server, token: settings.token.clone() });
+    let site =
+        Arc::new(Site { ground: ground.clone(), server, token: settings.token.clone(), bus: settings.bus.clone() });
     Ok((FrontEnd::start(ground, None, accept(site, listener)), address))
 }
 
@@ -71,24 +79,27 @@ struct Site {
     ground: Ground,
     server: Arc<dyn Server>,
     token: Option<String>,
+    bus: Bus,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, EventStream>>;
 
 async fn accept(site: Arc<Site>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(site.ground.limits.clients));
+    let limits = site.ground.limits;
+    let places = Places::new(limits.clients, limits.clients_each);
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             // No file left to open. The clients that have one give it back.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            let text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 17\r\n\r\n\
-                        too many clients\n";
-            // What a fresh socket's buffer does not take, the client does not get.
-            let _ = stream.try_write(text.as_bytes());
-            continue;
+        let place = match places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                // What a fresh socket's buffer does not take, the client does not get.
+                let _ = stream.try_write(no_place(full).as_bytes());
+                continue;
+            }
         };
         let site = Arc::clone(&site);
         tokio::spawn(async move {
@@ -96,6 +107,15 @@ async fn accept(site: Arc<Site>, listener: TcpListener) {
             drop(place);
         });
     }
+}
+
+fn no_place(full: NoPlace) -> String {
+    let (status, text) = match full {
+        NoPlace::All => ("503 Service Unavailable", "too many clients\n"),
+        NoPlace::Yours => ("429 Too Many Requests", "too many clients of your address\n"),
+    };
+    let length = text.len();
+    format!("HTTP/1.1 {status}\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{text}")
 }
 
 async fn serve(site: Arc<Site>, stream: TcpStream, peer: SocketAddr) {
@@ -109,7 +129,8 @@ async fn serve(site: Arc<Site>, stream: TcpStream, peer: SocketAddr) {
         // Counts between two requests too, so that an idle client gives its place back.
         .header_read_timeout(patience)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, patience)), service)
+        .with_upgrades();
     // A client that breaks the protocol or is gone has got what it can get.
     let _ = connection.await;
 }
@@ -130,11 +151,11 @@ impl Site {
         let command = path.strip_prefix("/commands/").map(str::to_owned);
         match (request.method().clone(), &*path) {
             (Method::GET, "/metrics") => {
-                let mut response = plain(StatusCode::OK, metrics::text(&self.server.statistics().all()));
-                let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, kind);
-                response
+                let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+                let format = Format::accepted(accept.unwrap_or_default());
+                respond(StatusCode::OK, format.media_type(), metrics::text(self.server.statistics(), format).into())
             }
+            (Method::GET, "/events") => self.events(request, peer),
             (Method::GET, "/openapi.json") => {
                 let all = self.ground.commands.all();
                 json_response(StatusCode::OK, to_text(&openapi::document(&all, &self.server.version()), true))
@@ -150,15 +171,57 @@ impl Site {
                 Ok(arguments) => self.call(&command.unwrap_or_default(), &arguments).await,
                 Err(refusal) => *refusal,
             },
-            (_, "/metrics" | "/openapi.json" | "/healthz" | "/readyz") => {
+            (_, "/metrics" | "/events" | "/openapi.json" | "/healthz" | "/readyz") => {
                 problem(StatusCode::METHOD_NOT_ALLOWED, "this page is read with GET")
             }
             (_, "/RPC" | "/rpc") => problem(StatusCode::METHOD_NOT_ALLOWED, "commands are sent with POST"),
             _ => problem(
                 StatusCode::NOT_FOUND,
-                "there are /RPC, /commands/NAME, /metrics, /healthz, /readyz, /openapi.json",
+                "there are /RPC, /commands/NAME, /events, /metrics, /healthz, /readyz, /openapi.json",
             ),
         }
+    }
+
+    /// A stream of events: over WebSocket where the client asks for that, else as server-sent events.
+    fn events(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let filter = match Filter::parse(request.uri().query().unwrap_or_default()) {
+            Ok(filter) => filter,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+        let is_socket = websocket::is_asked_for(request.headers());
+        let what = if is_socket { "WebSocket" } else { "stream" };
+        let Some(subscription) = self.bus.subscribe(format!("{what} {peer}"), filter) else {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "as many listen to events as may; try again later");
+        };
+        if is_socket {
+            return self.websocket(&mut request, subscription);
+        }
+        let mut response = Response::new(Either::Right(EventStream::new(subscription)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn websocket(&self, request: &mut Request<Incoming>, subscription: Subscription) -> Answer {
+        let Some(accept) = websocket::accept_key(request.headers()) else {
+            let mut refusal = problem(StatusCode::UPGRADE_REQUIRED, "WebSocket is spoken in version 13 (RFC 6455)");
+            refusal.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            return refusal;
+        };
+        let upgrade = hyper::upgrade::on(request);
+        let patience = self.ground.limits.patience;
+        self.ground.runtime.spawn(async move {
+            // A client that goes away before it is answered listens to nothing.
+            if let Ok(upgraded) = upgrade.await {
+                websocket::serve(upgraded, subscription, patience).await;
+            }
+        });
+        let mut response = plain(StatusCode::SWITCHING_PROTOCOLS, "");
+        response.headers_mut().remove(CONTENT_TYPE);
+        response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
+        response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        response
     }
 
     /// This machine needs no token where none is set; a page in a browser on this machine is a stranger.
@@ -172,7 +235,7 @@ impl Site {
             }
             (self.ground.log)(Level::Info, &format!("HTTP: {peer} showed no valid token"));
             let mut refusal = problem(StatusCode::UNAUTHORIZED, "send the header `Authorization: Bearer TOKEN`");
-            refusal.headers_mut().insert(WWW_AUTHENTICATE, hyper::header::HeaderValue::from_static("Bearer"));
+            refusal.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return Some(refusal);
         }
         if headers.contains_key(ORIGIN) {
@@ -266,9 +329,9 @@ fn problem(status: StatusCode, message: &str) -> Answer {
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Either::Left(Full::new(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

@@ -6,7 +6,7 @@ mod question;
 mod save;
 mod settings;
 
-use module_api::Module;
+use module_api::{Module, Statistic, StatisticKind};
 
 /// Registers phones and finds them again.
 pub static MODULE: Module = Module {
@@ -22,6 +22,20 @@ pub static MODULE: Module = Module {
         question::REGISTERED,
         question::UNREGISTER,
         question::ADD_SOCK_HDR,
+    ],
+    statistics: &[
+        Statistic {
+            group: "registrar",
+            name: "accepted_regs",
+            kind: StatisticKind::Counter,
+            doc: "REGISTER requests that save() has done.",
+        },
+        Statistic {
+            group: "registrar",
+            name: "rejected_regs",
+            kind: StatisticKind::Counter,
+            doc: "REGISTER requests that save() has refused.",
+        },
     ],
     make: settings::make,
     ..Module::EMPTY

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Call, Dialect, Function, Outcome, Param, ParamKind, Reply, Routes, Value};
+use module_api::{Call, Data, Dialect, EventKind, Function, Outcome, Param, ParamKind, Reply, Routes, Value};
 use sip_message::{HeaderName, Message, Method, Transport};
 use sip_proto::registrar::{self, Binding, Change, Refusal};
 use smallvec::SmallVec;
@@ -311,6 +311,8 @@ fn path_values(message: &Message) -> Bytes {
 
 /// Step 8: 200 with all contacts as they are now.
 fn confirm(call: &mut Call<'_>, code: i64, contacts: Vec<u8>, flags: i64) -> Outcome {
+    call.state::<Registrar>().accepted.increment();
+    tell(call, code, &contacts);
     let mut headers = contacts;
     let message = &call.context.message;
     let path = call.state::<Registrar>().path;
@@ -323,7 +325,33 @@ fn confirm(call: &mut Call<'_>, code: i64, contacts: Vec<u8>, flags: i64) -> Out
     Outcome::Value(code)
 }
 
+/// Tells the outside world what a REGISTER has changed; a query has changed nothing.
+fn tell(call: &Call<'_>, code: i64, contacts: &[u8]) {
+    let kind = match code {
+        1 | 2 => EventKind::RegistrationSave,
+        3 => EventKind::RegistrationRemove,
+        _ => return,
+    };
+    let context = &*call.context;
+    call.state::<Registrar>().events.tell(kind, call.host.unix_time(), || {
+        let text = |bytes: &[u8]| Data::from(String::from_utf8_lossy(bytes).into_owned());
+        let message = &context.message;
+        let listed = String::from_utf8_lossy(contacts);
+        let listed = listed.trim().strip_prefix("Contact: ").unwrap_or_default().to_owned();
+        let user_agent = message.header(HeaderName::UserAgent).map_or(Data::Null, |header| text(header.value));
+        vec![
+            ("aor", message.to().map_or(Data::Null, |to| text(to.uri))),
+            ("contacts", listed.into()),
+            ("source", context.arrival.source.to_string().into()),
+            ("transport", context.arrival.transport.uri_param().into()),
+            ("user_agent", user_agent),
+            ("call_id", text(message.call_id())),
+        ]
+    });
+}
+
 fn refuse(call: &mut Call<'_>, refusal: Refusal, flags: i64) -> Outcome {
+    call.state::<Registrar>().rejected.increment();
     let headers = match refusal {
         Refusal::TooBrief { min_expires } => format!("Min-Expires: {min_expires}\r\n"),
         Refusal::PathUnsupported => "Require: path\r\n".to_owned(),

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Parameter, SettingKind, Setup, SetupError, State};
+use module_api::{Counter, Parameter, PublicEvents, SettingKind, Setup, SetupError, State};
 use sip_proto::registrar::Policy;
 
 use crate::usrloc::Locations;
 
 /// The state of module registrar.
 pub(super) struct Registrar {
+    pub(super) events: PublicEvents,
+    pub(super) accepted: Counter,
+    pub(super) rejected: Counter,
     pub(super) locations: Arc<Locations>,
     pub(super) policy: Policy,
     pub(super) path: PathUse,
@@ -120,6 +123,9 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     let received = setup.text("received_avp");
     let received = received.trim_start_matches("$avp(").trim_end_matches(')').trim_start_matches("s:");
     Ok(Arc::new(Registrar {
+        events: setup.server.events(),
+        accepted: setup.counter("accepted_regs"),
+        rejected: setup.counter("rejected_regs"),
         locations,
         policy,
         path,

@@ -72,6 +72,11 @@ const NO_Q: u16 = u16::MAX;
 const NEVER: u32 = u32::MAX;
 
 impl Packed {
+    /// What it takes of memory.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Packed>() + self.texts.len()
+    }
+
     /// None when the texts are longer than a binding may be.
     pub(super) fn new(contact: &Contact) -> Option<Packed> {
         let binding = &contact.binding;

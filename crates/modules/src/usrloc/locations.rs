@@ -142,11 +142,15 @@ impl Locations {
         format!("uloc-{:x}-{serial:x}", self.epoch).into()
     }
 
-    /// Removes what has run out, from memory and from the database.
-    pub(super) async fn sweep(&self, now: u64) {
+    /// Removes what has run out, from memory and from the database. Gives how many went from which table.
+    pub(super) async fn sweep(&self, now: u64) -> Vec<(String, usize)> {
+        let mut gone = Vec::new();
         for name in self.names() {
             let Some(table) = self.table(&name) else { continue };
-            table.bindings.sweep(now);
+            let count = table.bindings.sweep(now);
+            if count > 0 {
+                gone.push((name.clone(), count));
+            }
             if let Some(persistence) = self.persistence.as_ref().filter(|persistence| persistence.writes)
                 && let Ok(name) = TableName::new(&name)
             {
@@ -154,6 +158,7 @@ impl Locations {
                 let _ = persistence.store.delete_expired(&name, i64::try_from(now).unwrap_or(i64::MAX)).await;
             }
         }
+        gone
     }
 }
 

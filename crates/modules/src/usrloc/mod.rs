@@ -20,12 +20,20 @@ pub static MODULE: Module = Module {
     doc: "Keeps where users are; module registrar has the functions.",
     parameters: &settings::PARAMETERS,
     commands: commands::COMMANDS,
-    statistics: &[Statistic {
-        group: "usrloc",
-        name: "registered_users",
-        kind: StatisticKind::Gauge,
-        doc: "Users who are registered, in all tables. Each table has its own figures too: `location_users`, `location_contacts`.",
-    }],
+    statistics: &[
+        Statistic {
+            group: "usrloc",
+            name: "registered_users",
+            kind: StatisticKind::Gauge,
+            doc: "Users who are registered, in all tables. Each table has its own figures too: `location_users`, `location_contacts`.",
+        },
+        Statistic {
+            group: "usrloc",
+            name: "expired_contacts",
+            kind: StatisticKind::Counter,
+            doc: "Contacts whose registration ran out.",
+        },
+    ],
     make: settings::make,
     ..Module::EMPTY
 };

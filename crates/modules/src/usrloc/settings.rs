@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use module_api::{Parameter, SettingKind, Setup, SetupError, State, StatisticKind};
+use module_api::{Counter, EventKind, Parameter, PublicEvents, SettingKind, Setup, SetupError, State, StatisticKind};
 use store::Store;
 
 use super::locations::{LocationTable, Locations, Persistence};
@@ -109,7 +109,9 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     load(setup, &locations)?;
     show(setup, &locations);
     let pause = Duration::from_secs(u64::try_from(setup.int("timer_interval")).unwrap_or(0).max(1));
-    (setup.spawn)(Box::pin(sweep(Arc::downgrade(&locations), pause)));
+    let expired = setup.counter("expired_contacts");
+    let news = (setup.server.events(), expired);
+    (setup.spawn)(Box::pin(sweep(Arc::downgrade(&locations), pause, news)));
     Ok(locations)
 }
 
@@ -174,15 +176,28 @@ fn show(setup: &Setup<'_>, locations: &Arc<Locations>) {
         };
         figure("Users", |table| table.bindings.counts().0);
         figure("Contacts", |table| table.bindings.counts().1);
+        figure("Bytes", |table| table.bindings.memory().0);
+        let doc = "Memory of a binding, its share of the address-of-record with it.";
+        let name = format!("{name}_binding_bytes");
+        setup.statistics.read_from(("usrloc", name), StatisticKind::Gauge, doc, &table, |table: &LocationTable| {
+            let (bytes, bindings) = table.bindings.memory();
+            bytes.checked_div(bindings).unwrap_or(0).try_into().unwrap_or(i64::MAX)
+        });
     }
 }
 
 /// Removes what has run out, until the tables are gone: a reload makes new ones.
-async fn sweep(locations: Weak<Locations>, pause: Duration) {
+async fn sweep(locations: Weak<Locations>, pause: Duration, (events, expired): (PublicEvents, Counter)) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(locations) = locations.upgrade() else { return };
-        locations.sweep(now()).await;
+        let now = now();
+        for (table, count) in locations.sweep(now).await {
+            expired.add(count as u64);
+            events.tell(EventKind::RegistrationExpire, Duration::from_secs(now), || {
+                vec![("table", table.into()), ("contacts", count.into())]
+            });
+        }
     }
 }
 

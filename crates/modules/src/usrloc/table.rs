@@ -94,6 +94,19 @@ impl Table {
         })
     }
 
+    /// Memory of the bindings with their addresses-of-record, and how many bindings there are.
+    pub fn memory(&self) -> (usize, usize) {
+        let mut sum = (0, 0);
+        for shard in &self.shards {
+            for (aor, bindings) in lock(shard).iter() {
+                let own = size_of::<(Box<[u8]>, Vec<Packed>)>() + aor.len();
+                sum.0 += own + bindings.iter().map(Packed::size).sum::<usize>();
+                sum.1 += bindings.len();
+            }
+        }
+        sum
+    }
+
     /// `most` addresses-of-record with their bindings that have not run out, and how many addresses have such.
     ///
     /// Nothing is unpacked that is not given: a table of a million must not hold up calls while it is shown.

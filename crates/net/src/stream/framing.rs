@@ -79,7 +79,7 @@ impl Assembler {
     }
 }
 
-const READ_BYTES: usize = 4096;
+pub(super) const READ_BYTES: usize = 4096;
 
 #[cfg(test)]
 pub(super) mod tests {

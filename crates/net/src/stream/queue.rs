@@ -67,6 +67,11 @@ impl WriteQueue {
         Ok(())
     }
 
+    /// Bytes that wait or are being written.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Waits for messages and moves them into `taken`, at least one and about `CHUNK_BYTES`.
     /// False when the queue is finished and empty.
     pub(super) async fn take(&self, taken: &mut Vec<Queued>) -> bool {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::connect::{self, Dial};
 use super::queue::{NotQueued, Queued, WriteQueue};
 use super::table::{Entry, Table};
-use super::{ConnectionId, Destination, Refused, Sink, StreamSettings, accept};
+use super::{ConnectionId, Destination, Refused, Sink, StreamSettings, accept, framing, serve};
 use crate::Protocol;
 use crate::tls::TlsServer;
 
@@ -195,6 +195,16 @@ impl Streams {
     pub fn list(&self, most: usize) -> Vec<(ConnectionId, Protocol, SocketAddr)> {
         let table = self.inner.table();
         table.entries().take(most).map(|(id, entry)| (id, entry.protocol, entry.peer)).collect()
+    }
+
+    /// Bytes that wait to be written, and memory of all connections with that: what each holds when it is idle is
+    /// the same for all, but for TLS, whose library does not say.
+    #[must_use]
+    pub fn memory(&self) -> (usize, usize) {
+        let table = self.inner.table();
+        let queued = table.queues().map(|queue| queue.bytes()).sum::<usize>();
+        let each = size_of::<Entry>() + size_of::<WriteQueue>() + size_of::<serve::Link>() + framing::READ_BYTES;
+        (queued, queued + each * table.total())
     }
 
     /// How many connections there may be.

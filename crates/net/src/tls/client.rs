@@ -64,8 +64,11 @@ impl TlsClient {
         self.settings.verify
     }
 
-    /// Without a name the certificate must carry the address.
-    pub(crate) async fn connect(
+    /// Opens TLS on a connection. Without a name the certificate must carry the address.
+    ///
+    /// # Errors
+    /// When the handshake fails, or the certificate does not do.
+    pub async fn connect(
         &self,
         stream: TcpStream,
         name: Option<&str>,
