@@ -354,7 +354,7 @@ impl Network {
         };
         match Message::parse(flight.bytes, &self.shared.settings.limits) {
             Ok(message) => self.core.on_message(Arc::new(message), arrival),
-            Err(reject) => self.core.on_garbage(&reject),
+            Err(_) => self.shared.statistics.malformed.increment(),
         }
     }
 

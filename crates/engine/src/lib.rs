@@ -7,6 +7,7 @@
 mod branch;
 mod calls;
 mod copy;
+mod desk;
 mod event;
 mod figures;
 mod host;

@@ -37,6 +37,8 @@ pub struct Statistics {
     pub refused: Counter,
     /// Script runs that ended in an error.
     pub script_errors: Counter,
+    /// Messages whose work ended in a mistake of the server's own.
+    pub panics: Counter,
     pub(crate) outcomes: Outcomes,
     /// Where all of this is shown, for what each worker adds.
     pub(crate) registry: module_api::Statistics,
@@ -136,6 +138,7 @@ impl Statistics {
             stray_replies: registry.counter("core", "drop_replies", "Replies that belong to nothing and were dropped."),
             refused: registry.counter("core", "refused_requests", "Requests refused because a bound was reached."),
             script_errors: registry.counter("core", "script_errors", "Script runs that ended in an error."),
+            panics: registry.counter("core", "panics", "Messages whose work ended in a mistake of the server's own."),
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use module_api::{Arrival, Job, SocketId};
@@ -15,10 +15,10 @@ use net::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use sip_message::{Message, Transport};
 use smallvec::SmallVec;
 
+use crate::desk::{self, Delivery, Desk, Desks, Next};
 use crate::outgoing::{Outgoing, Sender};
-use crate::streams;
 use crate::wait::Finished;
-use crate::worker_core::{Core, Shared};
+use crate::worker_core::Shared;
 
 /// What reaches a worker from elsewhere.
 pub enum Mail {
@@ -28,6 +28,8 @@ pub enum Mail {
     Finished(u64, Finished),
     /// Something could not be sent over a stream.
     SendFailed(Sender),
+    /// Nobody listens at this address, as ICMP says.
+    Unreachable(SocketAddr),
     /// Work that a module has posted.
     Job(Job),
     /// Stop as soon as nothing waits for an answer any more, at the latest then.
@@ -59,19 +61,17 @@ pub fn stations(count: usize, bound: usize) -> io::Result<(Mailboxes, Vec<Statio
     Ok((mailboxes.into(), stations))
 }
 
-/// One thread's share of the server: its sockets and the transactions that it owns.
+/// One thread's share of the server: it reads its own sockets, and works at the desk of whoever owns what it has read.
 pub struct Worker {
-    number: u16,
+    number: usize,
     shared: Arc<Shared>,
-    core: Core,
-    station: Station,
+    desks: Desks,
+    poller: Poller,
     sockets: Vec<WorkerSocket>,
     mailboxes: Mailboxes,
     streams: Arc<Streams>,
-    mail: Vec<Mail>,
-    stop_at: Option<Instant>,
-    /// Whether this worker counts among [`Shared::busy_workers`].
-    is_busy: bool,
+    /// What a turn has received, by owner.
+    received: Vec<Vec<Delivery>>,
 }
 
 /// How a worker reaches others.
@@ -92,42 +92,42 @@ struct WorkerSocket {
 const BATCHES_PER_TURN: usize = 4;
 /// How soon to try again what the kernel had no room for.
 const RETRY_SEND: Duration = Duration::from_millis(1);
-/// The longest sleep while the server drains: how late a worker notices that all others are done.
-const DRAIN_SLEEP: Duration = Duration::from_millis(20);
-/// The longest sleep: a turn without reason costs nothing, a forgotten one much.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// How often to take back memory that other workers have freed: a call's begin and end may be worked on by two.
+const COLLECT: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Worker `number` with its own UDP sockets, each given with the listening socket that it belongs to.
+    /// One worker for each station, each with its own UDP sockets, which are given with the listening
+    /// socket that they belong to.
     ///
     /// # Errors
     /// When the kernel gives no more event queues.
-    pub fn new(
-        number: u16,
-        shared: Arc<Shared>,
-        station: Station,
-        sockets: Vec<(SocketId, UdpSocket)>,
-        links: Links,
-    ) -> io::Result<Worker> {
-        for (n, (_, udp)) in sockets.iter().enumerate() {
-            station.poller.add(udp, n as u64)?;
+    pub fn all(
+        shared: &Arc<Shared>,
+        stations: impl IntoIterator<Item = (Station, Vec<(SocketId, UdpSocket)>)>,
+        links: &Links,
+    ) -> io::Result<Vec<Worker>> {
+        let mut workers = Vec::new();
+        let mut inboxes = Vec::new();
+        let count = links.mailboxes.len();
+        for (number, (Station { poller, inbox }, sockets)) in stations.into_iter().enumerate() {
+            for (n, (_, udp)) in sockets.iter().enumerate() {
+                poller.add(udp, n as u64)?;
+            }
+            inboxes.push(inbox);
+            workers.push((number, poller, sockets));
         }
-        let mut core = Core::new(number, Arc::clone(&shared), Instant::now());
-        core.set_worker_count(links.mailboxes.len());
-        core.set_clock(Instant::now);
-        let sockets = sockets.into_iter().map(|(id, udp)| WorkerSocket { id, udp, out: SendBatch::new() }).collect();
-        Ok(Worker {
+        let desks = desk::desks(shared, inboxes);
+        let worker = |(number, poller, sockets): (usize, Poller, Vec<(SocketId, UdpSocket)>)| Worker {
             number,
-            core,
-            shared,
-            station,
-            sockets,
-            mailboxes: links.mailboxes,
-            streams: links.streams,
-            mail: Vec::new(),
-            stop_at: None,
-            is_busy: true,
-        })
+            shared: Arc::clone(shared),
+            desks: Arc::clone(&desks),
+            poller,
+            sockets: sockets.into_iter().map(|(id, udp)| WorkerSocket { id, udp, out: SendBatch::new() }).collect(),
+            mailboxes: Mailboxes::clone(&links.mailboxes),
+            streams: Arc::clone(&links.streams),
+            received: (0..count).map(|_| Vec::new()).collect(),
+        };
+        Ok(workers.into_iter().map(worker).collect())
     }
 
     /// Runs until told to stop.
@@ -138,46 +138,23 @@ impl Worker {
         let mut events = Events::new();
         // Beside the worker, not in it: what it holds is read while the worker acts on it.
         let mut batch = ReceiveBatch::new();
-        while !self.is_finished() {
-            self.station.poller.wait(Some(self.sleep()), &mut events)?;
-            self.core.begin_turn(Instant::now(), unix_time());
+        let mut collected = Instant::now();
+        while let Next::Sleep(now, sleep) = self.act() {
+            if now.saturating_duration_since(collected) >= COLLECT {
+                net::memory::collect();
+                collected = now;
+            }
+            self.poller.wait(Some(sleep), &mut events)?;
             for event in events.iter() {
                 self.receive(event.token as usize, &mut batch);
             }
-            self.take_mail();
-            self.core.on_timers();
-            self.flush();
-            self.core.end_turn();
+            self.act_for_others();
             if events.iter().any(|event| event.failed) {
                 self.take_errors();
             }
         }
         self.shared.workers.fetch_sub(1, Ordering::Release);
         Ok(())
-    }
-
-    fn sleep(&self) -> Duration {
-        let longest = if self.stop_at.is_some() { DRAIN_SLEEP } else { LONGEST_SLEEP };
-        if self.sockets.iter().any(|socket| !socket.out.is_empty()) {
-            // The kernel's buffer was full; what is left goes out as soon as it drains.
-            return RETRY_SEND;
-        }
-        let until = self.core.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        until.unwrap_or(longest).min(longest)
-    }
-
-    /// Whether the drain is over: no worker has an open request left, or the time is up. A worker
-    /// without work still hands over what arrives at its sockets for the others.
-    fn is_finished(&mut self) -> bool {
-        let Some(stop_at) = self.stop_at else { return false };
-        let is_busy = self.core.is_busy();
-        match (self.is_busy, is_busy) {
-            (true, false) => self.shared.busy_workers.fetch_sub(1, Ordering::AcqRel),
-            (false, true) => self.shared.busy_workers.fetch_add(1, Ordering::AcqRel),
-            _ => 0,
-        };
-        self.is_busy = is_busy;
-        self.shared.busy_workers.load(Ordering::Acquire) == 0 || Instant::now() >= stop_at
     }
 
     /// Takes what lies in a UDP socket that has news, in the order in which it came. What is left after
@@ -214,54 +191,59 @@ impl Worker {
         // Copied out of the receive buffer rather than lent: a suspended request would otherwise keep
         // a whole batch alive for one small message.
         match Message::parse(Bytes::copy_from_slice(bytes), &self.shared.settings.limits) {
-            Ok(message) => self.deliver(Arc::new(message), arrival),
-            Err(reject) => self.core.on_garbage(&reject),
+            Ok(message) => {
+                let owner = self.shared.owner(message.call_id(), self.mailboxes.len());
+                self.received[owner].push((Arc::new(message), arrival));
+            }
+            // It gets no answer: what cannot be read has no Via to answer to.
+            Err(_) => self.shared.statistics.malformed.increment(),
         }
     }
 
-    /// Gives a message to the worker that owns its call.
-    fn deliver(&mut self, message: Arc<Message>, arrival: Arrival) {
-        let owner = self.shared.owner(message.call_id(), self.mailboxes.len());
-        if owner == usize::from(self.number) {
-            self.core.on_message(message, arrival);
-        } else if self.mailboxes[owner].send(Mail::Message(message, arrival)).is_err() {
-            // The owner is overloaded; over UDP the peer will try again.
-            self.shared.statistics.refused.increment();
+    /// A turn at the own desk.
+    fn act(&mut self) -> Next {
+        let desks = Arc::clone(&self.desks);
+        let mut desk = desk::own(&desks[self.number]);
+        self.work_at(self.number, &mut desk);
+        match desk.next() {
+            // The kernel's buffer was full; what is left goes out as soon as it drains.
+            Next::Sleep(now, sleep) if self.sockets.iter().any(|socket| !socket.out.is_empty()) => {
+                Next::Sleep(now, sleep.min(RETRY_SEND))
+            }
+            next => next,
         }
     }
 
-    fn take_mail(&mut self) {
-        let mut mail = std::mem::take(&mut self.mail);
-        mail.extend(self.station.inbox.drain());
-        for letter in mail.drain(..) {
-            match letter {
-                Mail::Message(message, arrival) => self.core.on_message(message, arrival),
-                Mail::Finished(id, finished) => self.core.on_finished(id, finished),
-                Mail::Job(job) => self.core.do_job(job),
-                Mail::SendFailed(sender) => self.core.on_send_failed(sender),
-                Mail::Drain(stop_at) => self.stop_at = Some(stop_at),
+    /// What belongs to others: done in their place where they sleep, else put into their mailboxes.
+    fn act_for_others(&mut self) {
+        for owner in 0..self.received.len() {
+            if owner == self.number || self.received[owner].is_empty() {
+                continue;
+            }
+            let desks = Arc::clone(&self.desks);
+            if let Some(mut desk) = desk::free(&desks[owner]) {
+                self.work_at(owner, &mut desk);
+                desk.set_alarm(&self.mailboxes[owner]);
+                continue;
+            }
+            for (message, arrival) in self.received[owner].drain(..) {
+                if self.mailboxes[owner].send(Mail::Message(message, arrival)).is_err() {
+                    // The owner is overloaded; over UDP the peer will try again.
+                    self.shared.statistics.refused.increment();
+                }
             }
         }
-        self.mail = mail;
     }
 
-    /// Sends what the turn has produced.
-    fn flush(&mut self) {
-        for outgoing in self.core.take_outbox() {
-            match outgoing.way.transport {
-                Transport::Udp => push_datagram(&mut self.sockets, &outgoing),
-                _ => streams::send(&self.streams, self.number, &self.mailboxes[usize::from(self.number)], outgoing),
-            }
-        }
-        for (worker, job) in self.core.take_jobs_for_others() {
-            if self.mailboxes[worker].send(Mail::Job(job)).is_err() {
-                self.shared.statistics.refused.increment();
-            }
-        }
+    fn work_at(&mut self, owner: usize, desk: &mut Desk) {
+        desk.turn(&mut self.received[owner]);
+        let sockets = &mut self.sockets;
+        desk.hand_out(owner, (&self.mailboxes, &self.streams), |outgoing| push_datagram(sockets, outgoing));
         let statistics = &self.shared.statistics;
-        for socket in &mut self.sockets {
+        for socket in sockets {
             socket.out.flush(&socket.udp, |_, _| statistics.send_errors.increment());
         }
+        desk.end_turn();
     }
 
     /// ICMP errors: a peer where nobody listens fails at once, not after a timeout.
@@ -276,8 +258,12 @@ impl Worker {
                 }
             });
         }
+        // The error comes to any of the sockets that share an address, whoever sent.
         for peer in peers {
-            self.core.on_unreachable(peer);
+            for mailbox in self.mailboxes.iter() {
+                // A full mailbox loses the news; the transactions' timers find out as well.
+                let _ = mailbox.send(Mail::Unreachable(peer));
+            }
         }
     }
 }
@@ -293,8 +279,4 @@ fn push_datagram(sockets: &mut [WorkerSocket], outgoing: &Outgoing) {
 /// CRLFs, or the zero bytes that some phones send, hold a NAT binding open and say nothing else.
 fn is_keep_alive(bytes: &[u8]) -> bool {
     bytes.len() <= 4 && bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0))
-}
-
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use module_api::{Arrival, Context, Job, Level, PublicEvents, RouteKind, Socket, TransactionKey};
 use script::BoundProgram;
-use sip_message::{Message, Reject};
+use sip_message::Message;
 use sip_proto::resolve::{Known, Question, ResolveSettings};
 
 use crate::figures::Figures;
@@ -199,11 +199,6 @@ impl Core {
             self.figures.board.peers.count(arrival.source.ip(), Some(status));
             self.on_reply(message, arrival);
         }
-    }
-
-    /// Counts something that was no message. It gets no answer: what cannot be read has no Via to answer to.
-    pub fn on_garbage(&mut self, _why: &Reject) {
-        self.shared.statistics.malformed.increment();
     }
 
     /// Takes the result of a wait.

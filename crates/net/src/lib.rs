@@ -2,11 +2,12 @@
 //!
 //! Knows no SIP: messages are bytes, and what frames them on a stream is handed in.
 //! Nothing here starts a thread; what must wait runs on a tokio runtime given by its handle.
-//! This is the only crate with `unsafe`, and within it only [`udp`] and [`poll`] have any.
+//! This is the only crate with `unsafe`, and within it only [`udp`], [`poll`] and [`memory`] have any.
 #![deny(unsafe_code)]
 
 pub mod dns;
 pub mod mailbox;
+pub mod memory;
 pub mod poll;
 pub mod stream;
 pub mod tls;

@@ -69,6 +69,11 @@ impl<T: Send> Mailbox<T> {
         Ok(())
     }
 
+    /// Wakes the worker without an item, when something else has changed for it.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Items that the worker has not taken, for statistics.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -326,10 +326,9 @@ fn start_workers(
     streams: &Arc<Streams>,
 ) -> Result<Vec<JoinHandle<std::io::Result<()>>>> {
     let mut threads = Vec::new();
-    for (number, (station, sockets)) in own.enumerate() {
-        let links = Links { mailboxes: Mailboxes::clone(mailboxes), streams: Arc::clone(streams) };
-        let worker =
-            Worker::new(number as u16, Arc::clone(shared), station, sockets, links).context("cannot make a worker")?;
+    let links = Links { mailboxes: Mailboxes::clone(mailboxes), streams: Arc::clone(streams) };
+    let workers = Worker::all(shared, own, &links).context("cannot make the workers")?;
+    for (number, worker) in workers.into_iter().enumerate() {
         let thread = std::thread::Builder::new().name(format!("worker {number}"));
         threads.push(thread.spawn(move || worker.run()).context("cannot start a worker")?);
     }

@@ -1,0 +1,133 @@
+//! Workers as threads with sockets of their own: who does what for whom (decision 0004).
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use engine::{Links, Mail, Mailboxes, Shared, ToWorkers, Worker};
+use module_api::SocketId;
+use net::stream::{StreamSettings, Streams};
+use net::udp::UdpOptions;
+use testkit::Network;
+
+/// Longer than anything here takes, so that a mistake fails rather than hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Two workers, each with a socket, of which those run that are asked for.
+struct Pair {
+    shared: Arc<Shared>,
+    mailboxes: Mailboxes,
+    addresses: Vec<std::net::SocketAddr>,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+    phone: UdpSocket,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Pair {
+    fn start(script: &str, running: &[usize]) -> Pair {
+        let shared = Arc::clone(Network::new(script).shared());
+        let (mailboxes, stations) = engine::stations(2, 64).unwrap();
+        let mut addresses = Vec::new();
+        let with_sockets = stations.into_iter().map(|station| {
+            let socket = net::udp::UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &UdpOptions::default()).unwrap();
+            addresses.push(socket.local_address());
+            (station, vec![(SocketId(0), socket)])
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
+        let streams = Arc::new(Streams::new(runtime.handle().clone(), StreamSettings::default(), sink));
+        let links = Links { mailboxes: Mailboxes::clone(&mailboxes), streams };
+        let workers = Worker::all(&shared, with_sockets, &links).unwrap();
+        let workers = workers.into_iter().enumerate().filter(|(number, _)| running.contains(number));
+        let threads = workers.map(|(_, worker)| thread::spawn(|| worker.run())).collect();
+        let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        phone.set_read_timeout(Some(PATIENCE)).unwrap();
+        Pair { shared, mailboxes, addresses, threads, phone, _runtime: runtime }
+    }
+
+    /// Sends a request to one worker's socket; returns the number of the worker that owns it.
+    fn send(&self, to_worker: usize, method: &str, call: usize) -> usize {
+        let phone = self.phone.local_addr().unwrap();
+        let request = format!(
+            "{method} sip:{phone} SIP/2.0\r\nVia: SIP/2.0/UDP {phone};branch=z9hG4bK{call}\r\nMax-Forwards: 70\r\n\
+             From: <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.com>\r\nCall-ID: {call}@test\r\n\
+             CSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.phone.send_to(request.as_bytes(), self.addresses[to_worker]).unwrap();
+        self.shared.owner(format!("{call}@test").as_bytes(), 2)
+    }
+
+    fn receive(&self) -> String {
+        let mut buffer = [0; 4096];
+        let (length, _) = self.phone.recv_from(&mut buffer).expect("an answer within a fair time");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    fn stop(self) {
+        for mailbox in self.mailboxes.iter() {
+            let _ = mailbox.send(Mail::Drain(Instant::now()));
+        }
+        for thread in self.threads {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+const ANSWERS: &str = "loadmodule \"sl\"\nrequest_route { sl_send_reply(\"200\", \"OK\"); }";
+
+#[test]
+fn what_belongs_to_a_worker_that_sleeps_is_done_by_whoever_receives_it() {
+    // The second worker never runs, which is the deepest sleep.
+    let pair = Pair::start(ANSWERS, &[0]);
+    let mut owners = [0; 2];
+    for call in 0..32 {
+        owners[pair.send(0, "OPTIONS", call)] += 1;
+        assert!(pair.receive().contains(&format!("Call-ID: {call}@test\r\n")));
+    }
+    assert!(owners.iter().all(|count| *count > 0), "{owners:?}");
+    pair.stop();
+}
+
+#[test]
+fn mail_that_waits_is_done_before_what_comes_later() {
+    let pair = Pair::start(ANSWERS, &[0]);
+    let call = (0..).find(|call: &usize| pair.shared.owner(format!("{call}@test").as_bytes(), 2) == 1).unwrap();
+    let (done, was_done) = std::sync::mpsc::channel();
+    assert!(pair.mailboxes[1].send(Mail::Job(Box::new(move |_| done.send(()).unwrap()))).is_ok());
+    pair.send(0, "OPTIONS", call);
+    assert!(pair.receive().starts_with("SIP/2.0 200"));
+    was_done.try_recv().expect("the job was first");
+    pair.stop();
+}
+
+#[test]
+fn the_owner_wakes_in_time_for_what_was_begun_in_its_place() {
+    let script = "loadmodule \"tm\"\nmodparam(\"tm\", \"retr_timer1\", 40)\nrequest_route { t_relay(); }";
+    let pair = Pair::start(script, &[0, 1]);
+    for call in 0..8 {
+        pair.send(0, "OPTIONS", call);
+    }
+    // Nobody answers: every request comes, and comes again when its owner's timer E fires.
+    let mut times = [0; 8];
+    while times.iter().any(|count| *count < 2) {
+        let text = pair.receive();
+        let call = text.split_once("Call-ID: ").unwrap().1.split('@').next().unwrap();
+        times[call.parse::<usize>().unwrap()] += 1;
+    }
+    pair.stop();
+}
+
+#[test]
+fn a_mistake_of_ours_costs_one_message() {
+    let pair = Pair::start(ANSWERS, &[0, 1]);
+    for mailbox in pair.mailboxes.iter() {
+        assert!(mailbox.send(Mail::Job(Box::new(|_| panic!("on purpose")))).is_ok());
+    }
+    for call in 0..16 {
+        pair.send(call % 2, "OPTIONS", call);
+        assert!(pair.receive().starts_with("SIP/2.0 200"));
+    }
+    assert_eq!(pair.shared.statistics.panics.value(), 2);
+    pair.stop();
+}
