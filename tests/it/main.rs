@@ -24,4 +24,5 @@ mod script_tools;
 mod sipp_calls;
 mod sipsak;
 mod tables;
+mod top;
 mod trespass;

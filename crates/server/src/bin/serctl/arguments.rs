@@ -109,6 +109,12 @@ pub(crate) enum Verb {
         #[arg(long, default_value = "mail", value_name = "PROGRAM")]
         mailer: String,
     },
+    /// Show how the server is doing, live: calls, rates, latencies, memory, peers
+    ///
+    /// In a terminal until q is pressed, every second or as often as --watch says; elsewhere once, as a table.
+    Top,
+    /// List the server's workers and other threads
+    Ps,
     /// Show the server's figures, again and again
     #[command(visible_alias = "monitor")]
     Moni,

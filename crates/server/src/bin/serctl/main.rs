@@ -10,6 +10,7 @@ mod rights;
 mod schema;
 mod show;
 mod stored;
+mod top;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     // The monitor of 2003 never ended by itself.
+    if matches!(arguments.verb, Verb::Top) {
+        return runtime.block_on(execute(arguments));
+    }
     let every = arguments.watch.or(matches!(arguments.verb, Verb::Moni).then_some(Duration::from_secs(2)));
     let Some(every) = every else { return runtime.block_on(execute(arguments)) };
     loop {
@@ -62,6 +66,8 @@ async fn execute(arguments: &Arguments) -> Result<()> {
         Verb::Ul(UserLocation::Add { user, contact, expires }) => live::add_location(&client, user, contact, *expires),
         Verb::Ul(UserLocation::Rm { user, contact }) => live::remove_location(&client, user, contact.as_deref()),
         Verb::Online => live::online(&client, json),
+        Verb::Top => top::run(&client, json, arguments.watch),
+        Verb::Ps => live::call(&client, &["core.psx".to_owned()], json),
         Verb::Moni => live::figures(&client, json),
         Verb::Fifo { command, arguments } => {
             live::call(&client, &[std::slice::from_ref(command), arguments].concat(), json)
