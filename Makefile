@@ -6,7 +6,7 @@ ARGS ?=
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test check bench instructions fuzz peers
+.PHONY: help run test check deb bench instructions fuzz peers
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -25,6 +25,10 @@ check: peers ## The fast loop: format, lints, unit tests, tidy
 	$(CARGO) test --quiet --workspace --exclude tests
 	$(CARGO) xtask tidy
 	$(CARGO) xtask reference --check
+
+deb: ## Builds a Debian package: target/deb/ser_VERSION_ARCHITECTURE.deb
+	$(CARGO) build --release -p server
+	$(CARGO) xtask deb
 
 bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in bench/RESULTS.md
 	$(CARGO) build --release -p server -p bench

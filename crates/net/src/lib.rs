@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod dns;
+pub mod inherited;
 pub mod mailbox;
 pub mod memory;
 pub mod poll;

@@ -114,6 +114,14 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) print_openapi: bool,
 
+    /// Print the manual page and stop
+    #[arg(long, hide = true)]
+    pub(crate) print_man: bool,
+
+    /// Print a completion script of `ser` for this shell and stop
+    #[arg(long, value_name = "SHELL")]
+    pub(crate) print_completion: Option<clap_complete::Shell>,
+
     /// Go to the background (as `ser` it stays in the foreground unless told)
     #[arg(long)]
     pub(crate) daemon: bool,

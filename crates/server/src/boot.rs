@@ -12,12 +12,10 @@ use ::control::events::Bus;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Tracing, Worker};
-use module_api::{PublicEvents, Server, Socket, SocketId, Statistics};
+use module_api::{PublicEvents, Server, SocketId, Statistics};
 use net::stream::Streams;
-use net::tls::TlsServer;
-use net::udp::{UdpOptions, UdpSocket};
+use net::udp::UdpSocket;
 use script::{BoundProgram, Configuration, Listen, Settings as ScriptSettings};
-use sip_message::Transport;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::arguments::Arguments;
@@ -25,6 +23,7 @@ use crate::control::Control;
 use crate::logging::{self, Destination, Logger};
 use crate::notify::Notifier;
 use crate::running::{Parts, Running};
+use crate::sockets::Sockets;
 use crate::start_modules::{self, Ground, Started};
 use crate::{
     background, core_parameters, data, front_ends, gauges, greeting, listen, names, outward, spawn, tls, trace_commands,
@@ -38,6 +37,7 @@ const MAILBOX: usize = 65_536;
 /// # Errors
 /// Whatever keeps it from starting, each naming its cause.
 pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Result<()> {
+    let mut sockets = Sockets::from_service_manager();
     enter_directories(arguments)?;
     let runtime = runtime()?;
     let data_dir = data::directory(arguments.data_dir.as_deref());
@@ -58,12 +58,11 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     };
     let started = start_modules::start(&modules, &Started::default(), &ground)?;
     let program = Arc::new(program.bind(started.states()));
-
     let tls_settings = tls::Wanted::of(arguments, &settings, &started);
     let tls_server = tls::server(&tls_settings)?;
     let mut identity = identity(arguments, &settings, tls_server.is_some())?;
     let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
-    let udp = bind_udp(&mut identity, worker_count)?;
+    let udp = sockets.bind_udp(&mut identity, worker_count)?;
     let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
     let surroundings = Surroundings {
         runtime: runtime.handle().clone(),
@@ -80,13 +79,12 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
     let stream_settings = core_parameters::streams(&settings, tls::client(&tls_settings)?);
     let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
-    listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
+    sockets.listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
 
     let _gauges = gauges::show(&statistics, Mailboxes::clone(&mailboxes), Arc::clone(&streams));
     let bus = Bus::start(&posts.events, &statistics, runtime.handle());
     let _inside = runtime.enter();
     let outward = outward::start(arguments, &bus, &statistics, &log.as_say())?;
-
     let (running, orders) = Running::new(Parts {
         settings: &settings,
         dialect,
@@ -110,6 +108,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let _ = server.post(b"", Box::new(engine::tell_of_start));
     announce(arguments, &shared, &data_dir, opened.http)?;
     let notifier = Arc::new(Notifier::from_environment());
+    sockets.hand_over(&notifier);
     notifier.ready();
     let (watched, watchdog) = (Mailboxes::clone(&mailboxes), Arc::clone(&notifier));
     runtime.spawn(async move { watchdog.keep_alive(watched).await });
@@ -225,49 +224,6 @@ pub(crate) fn identity(arguments: &Arguments, settings: &ScriptSettings, has_tls
     let names = arguments.domain.iter().chain(&arguments.alias);
     let of_command_line = names.map(|name| Alias { host: name.to_ascii_lowercase(), port: None, transport: None });
     Ok(Identity { sockets, aliases: of_script.chain(of_command_line).collect() })
-}
-
-/// For each worker its UDP sockets. A port 0 becomes the one that the kernel gives.
-fn bind_udp(identity: &mut Identity, worker_count: usize) -> Result<Vec<Vec<(SocketId, UdpSocket)>>> {
-    let mut of_workers: Vec<Vec<(SocketId, UdpSocket)>> = (0..worker_count).map(|_| Vec::new()).collect();
-    let options = UdpOptions { reuse_port: worker_count > 1, ..UdpOptions::default() };
-    for (n, socket) in identity.sockets.iter_mut().enumerate() {
-        if socket.transport != Transport::Udp {
-            continue;
-        }
-        refuse_if_taken(socket)?;
-        for sockets in &mut of_workers {
-            let udp = UdpSocket::bind(socket.address, &options).with_context(|| cannot_listen(socket))?;
-            socket.address = udp.local_address();
-            sockets.push((SocketId(n as u16), udp));
-        }
-    }
-    Ok(of_workers)
-}
-
-/// With SO_REUSEPORT a second server of the same user could take half of the traffic unseen. An
-/// ordinary socket tells whether the port is free.
-fn refuse_if_taken(socket: &Socket) -> Result<()> {
-    std::net::UdpSocket::bind(socket.address).map(drop).with_context(|| cannot_listen(socket))
-}
-
-fn cannot_listen(socket: &Socket) -> String {
-    format!("cannot listen on {}:{}", socket.transport.uri_param(), socket.address)
-}
-
-fn listen_streams(streams: &Streams, identity: &Identity, tls: Option<&Arc<TlsServer>>) -> Result<()> {
-    for socket in &identity.sockets {
-        let protocol = match socket.transport {
-            Transport::Udp | Transport::Sctp => continue,
-            Transport::Tcp => net::Protocol::Tcp,
-            Transport::Tls => net::Protocol::Tls,
-            Transport::Ws => net::Protocol::Ws,
-            Transport::Wss => net::Protocol::Wss,
-        };
-        let certificate = socket.transport.is_secure().then(|| tls.cloned()).flatten();
-        streams.listen(protocol, socket.address, certificate).with_context(|| cannot_listen(socket))?;
-    }
-    Ok(())
 }
 
 fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_api::Dialect) -> Result<Logger> {

@@ -25,6 +25,7 @@ mod running;
 mod scratch;
 mod script_test;
 mod simulate;
+mod sockets;
 mod spawn;
 mod start_modules;
 mod tls;
@@ -34,7 +35,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Persona};
 
@@ -70,6 +71,14 @@ fn run(arguments: &Arguments, persona: Persona) -> Result<ExitCode> {
     }
     if arguments.print_openapi {
         println!("{}", running::openapi());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.print_man {
+        clap_mangen::Man::new(Arguments::command()).section("8").render(&mut std::io::stdout())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(shell) = arguments.print_completion {
+        clap_complete::generate(shell, &mut Arguments::command(), "ser", &mut std::io::stdout());
         return Ok(ExitCode::SUCCESS);
     }
     for (option, why) in arguments.ignored.given() {

@@ -1,6 +1,7 @@
 //! Telling systemd how the server stands (sd_notify): ready, stopping, and that its workers still turn.
 
 use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine::{Mail, Mailboxes};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 /// The way to the service manager; one that leads nowhere when nobody started the server as a service.
 pub(crate) struct Notifier {
@@ -58,6 +60,30 @@ impl Notifier {
                 self.tell("WATCHDOG=1");
             }
         }
+    }
+
+    /// Has the service manager keep a socket open for the next process. An error that ICMP has left at it is no
+    /// reason to close it (FDPOLL).
+    pub(crate) fn keep(&self, name: &str, socket: BorrowedFd<'_>) {
+        let Some((own, to)) = &self.socket else { return };
+        let to = match (to.as_pathname(), to.as_abstract_name()) {
+            (Some(path), _) => UnixAddr::new(path),
+            (_, Some(name)) => UnixAddr::new_abstract(name),
+            _ => return,
+        };
+        let text = format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}");
+        let part = [std::io::IoSlice::new(text.as_bytes())];
+        let files = [socket.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&files)];
+        if let Ok(to) = to {
+            // A manager that keeps nothing leaves it at that: the next process opens its sockets itself.
+            let _ = sendmsg(own.as_raw_fd(), &part, &rights, MsgFlags::empty(), Some(&to));
+        }
+    }
+
+    /// Has the service manager close what it keeps under `name`.
+    pub(crate) fn forget(&self, name: &str) {
+        self.tell(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
     fn tell(&self, text: &str) {

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use crate::Protocol;
 
 pub use settings::StreamSettings;
-pub use streams::{Counts, Streams};
+pub use streams::{Counts, Streams, bind_listener};
 
 /// Names one connection for as long as the process lives; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -98,12 +98,24 @@ impl Streams {
         address: SocketAddr,
         tls: Option<Arc<TlsServer>>,
     ) -> io::Result<SocketAddr> {
+        self.listen_on(protocol, bind_listener(address)?, tls)
+    }
+
+    /// Accepts connections on a socket that listens already, and must not block. As [`Streams::listen`].
+    ///
+    /// # Errors
+    /// The protocol is no stream, or lacks its `tls`.
+    pub fn listen_on(
+        &self,
+        protocol: Protocol,
+        listener: std::net::TcpListener,
+        tls: Option<Arc<TlsServer>>,
+    ) -> io::Result<SocketAddr> {
         let tls = match protocol {
             Protocol::Udp => return Err(io::ErrorKind::Unsupported.into()),
             Protocol::Tcp | Protocol::Ws => None,
             Protocol::Tls | Protocol::Wss => Some(tls.ok_or(io::ErrorKind::InvalidInput)?),
         };
-        let listener = bind_listener(address)?;
         let local = listener.local_addr()?;
         let _inside = self.inner.runtime.enter();
         let listener = TcpListener::from_std(listener)?;
@@ -290,7 +302,11 @@ impl Drop for Slot {
     }
 }
 
-fn bind_listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// Listens at `address` as [`Streams::listen`] does.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn bind_listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     // Connections of the last run, in TIME-WAIT, must not keep the port.

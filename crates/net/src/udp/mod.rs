@@ -9,7 +9,7 @@ mod send;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Socket, Type};
 
@@ -70,6 +70,24 @@ impl UdpSocket {
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(UdpSocket { socket, local, is_wildcard: address.ip().is_unspecified() })
+    }
+
+    /// Takes a bound socket that was opened elsewhere. What `options` say of binding has been decided by then.
+    ///
+    /// # Errors
+    /// It is no bound socket of IP, or the kernel refuses to prepare it.
+    pub fn adopt(socket: OwnedFd, options: &UdpOptions) -> io::Result<UdpSocket> {
+        let socket = Socket::from(socket);
+        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        socket.set_nonblocking(true)?;
+        if let Some(bytes) = options.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = options.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        control::prepare(&socket, local)?;
+        Ok(UdpSocket { socket, local, is_wildcard: local.ip().is_unspecified() })
     }
 
     /// The bound address, with the port that the kernel chose.

@@ -141,6 +141,8 @@ pub(crate) enum Verb {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page: `serctl man | man -l -`
+    Man,
     #[command(external_subcommand)]
     Other(Vec<String>),
 }

@@ -80,6 +80,10 @@ async fn execute(arguments: &Arguments) -> Result<()> {
         }
         Verb::Stop => live::stop(&client),
         Verb::Restart => live::restart(&client),
+        Verb::Man => {
+            let page = clap_mangen::Man::new(Arguments::command()).section("8");
+            page.render(&mut std::io::stdout()).context("cannot print")
+        }
         Verb::Completion { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "serctl", &mut std::io::stdout());
             Ok(())

@@ -1,0 +1,83 @@
+//! Sockets that were open before this process began (sd_listen_fds).
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use socket2::{SockRef, Type};
+
+/// The first descriptor that a service manager passes (SD_LISTEN_FDS_START).
+const FIRST: RawFd = 3;
+/// More than anybody listens at; what is beyond is no number that a service manager wrote.
+const MOST: RawFd = 4096;
+
+/// A socket that a service manager has passed.
+#[derive(Debug)]
+pub struct Inherited {
+    /// The name under which the service manager keeps it.
+    pub name: String,
+    /// The socket.
+    pub socket: OwnedFd,
+}
+
+impl Inherited {
+    /// Whether it is bound to `address`, for datagrams or for a stream.
+    #[must_use]
+    pub fn is_bound_to(&self, address: SocketAddr, is_datagram: bool) -> bool {
+        let socket = SockRef::from(&self.socket);
+        let wanted = if is_datagram { Type::DGRAM } else { Type::STREAM };
+        let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
+        bound == Some(address) && socket.r#type().ok() == Some(wanted)
+    }
+
+    /// As a listener of connections.
+    ///
+    /// # Errors
+    /// When the kernel refuses to make it non-blocking.
+    pub fn into_listener(self) -> io::Result<std::net::TcpListener> {
+        let listener = std::net::TcpListener::from(self.socket);
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+}
+
+/// Takes the sockets that the environment promises to this process. To be called once, before any other file is
+/// opened: from then on the numbers may be somebody else's.
+#[must_use]
+pub fn take() -> Vec<Inherited> {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let names = variable("LISTEN_FDNAMES");
+    let is_ours = variable("LISTEN_PID").parse() == Ok(std::process::id());
+    let count = variable("LISTEN_FDS").parse::<RawFd>().ok().filter(|count| is_ours && (0..=MOST).contains(count));
+    let mut names = names.split(':');
+    let take = |number: RawFd| {
+        let name = names.next().unwrap_or_default().to_owned();
+        // SAFETY: asked for its flags, a number that names no open file only gives an error.
+        let is_open = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+        // SAFETY: it is open, and the service manager has passed it to this process alone (LISTEN_PID), which has
+        // opened nothing yet: nobody else owns it.
+        is_open.then(|| Inherited { name, socket: unsafe { OwnedFd::from_raw_fd(number) } })
+    };
+    (FIRST..FIRST + count.unwrap_or(0)).map(take).collect::<Vec<_>>().into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_known_by_its_address_and_kind() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let inherited = Inherited { name: "tcp".into(), socket: listener.into() };
+        assert!(inherited.is_bound_to(address, false) && !inherited.is_bound_to(address, true));
+        assert!(!inherited.is_bound_to(([127, 0, 0, 1], 1).into(), false));
+        assert_eq!(inherited.into_listener().unwrap().local_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn without_a_service_manager_nothing_is_taken() {
+        assert!(take().is_empty());
+    }
+}

@@ -1,0 +1,89 @@
+//! Restarts in which the listening sockets stay open, by a service manager that keeps them.
+//!
+//! Always `ser`, whatever is under test.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Endpoint, Process, Scratch, free_port, program_file, repository_file};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The pause between two requests: an answer that is there is taken at once.
+const PACE: Duration = Duration::from_millis(4);
+
+/// A service manager with a server on two workers.
+fn start(scratch: &Scratch, address: SocketAddr) -> Process {
+    let script = scratch.file("ser.cfg");
+    let text = "loadmodule \"sl.so\"\nroute {\n    sl_send_reply(\"200\", \"OK\");\n}\n";
+    std::fs::write(&script, text).expect("the directory is writable");
+    let mut command = Command::new("python3");
+    command.arg(repository_file("tests/peers/service_manager.py")).arg(program_file("ser"));
+    command.arg("--data-dir").arg(scratch.path()).arg("-f").arg(script);
+    command.args(["--workers", "2", "-l", &format!("udp:{address}"), "-l", &format!("tcp:{address}")]);
+    let manager = Process::start("manager", &mut command);
+    manager.wait_for_line("ready", PATIENCE);
+    manager
+}
+
+fn wait_for_count(manager: &Process, line: &str, count: usize) {
+    if !manager.wait_until(PATIENCE, || manager.count_lines(line) >= count) {
+        manager.fail(&format!("did not say {line:?} {count} times"));
+    }
+}
+
+#[test]
+fn what_arrives_between_two_processes_is_answered_by_the_second() {
+    let scratch = Scratch::new();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
+    let manager = start(&scratch, address);
+    manager.tell("stop");
+    // A socket for each worker, and the listener.
+    manager.wait_for_line("stopped 3", PATIENCE);
+    let phones: Vec<Endpoint> = (0..10).map(|_| Endpoint::new(address)).collect();
+    for (n, phone) in phones.iter().enumerate() {
+        phone.request(&format!("OPTIONS sip:{address}"), &format!("between-{n}"), "1", "", "");
+    }
+    let connection = TcpStream::connect(address).expect("a connection is not refused while nobody runs");
+    manager.tell("start");
+    wait_for_count(&manager, "ready", 2);
+    phones.iter().for_each(|phone| {
+        phone.expect("SIP/2.0 200 ");
+    });
+    drop(connection);
+}
+
+#[test]
+fn under_load_restarts_lose_no_request_and_refuse_no_connection() {
+    let scratch = Scratch::new();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
+    let manager = start(&scratch, address);
+    let phone = Endpoint::new(address);
+    phone.set_patience(PACE);
+    let (mut sent, mut answered) = (0, 0);
+    let mut load = |until: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + PATIENCE;
+        while !until() {
+            assert!(Instant::now() < deadline, "the restart does not end");
+            phone.request(&format!("OPTIONS sip:{address}"), &format!("load-{sent}"), "1", "", "");
+            sent += 1;
+            TcpStream::connect(address).expect("no connection is refused");
+            // 200, or 503 while the server drains: an answer is an answer.
+            while let Some(answer) = phone.receive() {
+                assert!(answer.starts_with("SIP/2.0 200 ") || answer.starts_with("SIP/2.0 503 "), "{answer}");
+                answered += 1;
+            }
+        }
+    };
+    for round in 1..=3 {
+        manager.tell("stop");
+        load(&|| manager.count_lines("stopped 3") >= round);
+        manager.tell("start");
+        load(&|| manager.count_lines("ready") > round);
+    }
+    phone.set_patience(Duration::from_secs(2));
+    while answered < sent && phone.receive().is_some() {
+        answered += 1;
+    }
+    assert_eq!(answered, sent, "requests without an answer");
+}
