@@ -16,6 +16,7 @@ mod figures;
 mod hardening;
 mod harness;
 mod large;
+mod logs;
 mod operating;
 mod operators;
 mod order;

@@ -125,9 +125,9 @@ impl Host for Core {
 
     fn log(&mut self, level: Level, text: &[u8]) {
         if self.log_prefix.is_empty() {
-            self.shared.log.write(level, text);
+            self.shared.log.write_of_script(level, text);
         } else {
-            self.shared.log.write(level, &[&self.log_prefix[..], text].concat());
+            self.shared.log.write_of_script(level, &[&self.log_prefix[..], text].concat());
         }
     }
 

@@ -71,6 +71,11 @@ pub trait Names: Known + Send + Sync {
 pub trait Log: Send + Sync {
     /// Writes one line.
     fn write(&self, level: Level, text: &[u8]);
+
+    /// Writes one line that a function of the script logs.
+    fn write_of_script(&self, level: Level, text: &[u8]) {
+        self.write(level, text);
+    }
 }
 
 /// The deciding part of one worker: what came in goes in here, what shall go out comes out.

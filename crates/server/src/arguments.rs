@@ -8,6 +8,7 @@ use control::events::Filter;
 use control::http_client::Url;
 
 use crate::commands::Command;
+use crate::logging::Destination;
 
 /// SIP proxy, registrar and service platform.
 ///
@@ -137,6 +138,10 @@ pub(crate) struct Arguments {
     /// Log to standard error instead of syslog
     #[arg(short = 'E')]
     pub(crate) log_stderr: bool,
+
+    /// Where the log goes: stderr, json (standard error, an object a line), syslog, journal [default: as the script and -E say]
+    #[arg(long, value_name = "WHERE", conflicts_with_all = ["log_stderr", "log_json"])]
+    pub(crate) log: Option<Destination>,
 
     /// Log to standard error as JSON, one object a line, for programs
     #[arg(long)]

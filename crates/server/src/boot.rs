@@ -47,7 +47,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let posts = Arc::new(Posts::default());
     let server: Arc<dyn Server> = Arc::clone(&posts) as _;
     let log = Arc::new(start_log(arguments, &settings, dialect)?);
-    let log_of_modules = log.for_modules();
+    let log_of_modules = |name: &'static str| log.for_module(name);
     let ground = Ground {
         dialect,
         data_dir: &data_dir,
@@ -229,7 +229,11 @@ pub(crate) fn identity(arguments: &Arguments, settings: &ScriptSettings, has_tls
 fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_api::Dialect) -> Result<Logger> {
     let is_on_terminal = !background::is_in_background();
     let to_stderr = arguments.log_stderr || settings.flag("log_stderror") || is_on_terminal;
-    let destination = if arguments.log_json {
+    let destination = if logging::is_in_journal() && !arguments.log_json && arguments.log.is_none() {
+        Destination::Journal
+    } else if let Some(destination) = arguments.log {
+        destination
+    } else if arguments.log_json {
         Destination::Json
     } else if to_stderr {
         Destination::Stderr

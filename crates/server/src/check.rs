@@ -70,7 +70,7 @@ pub(crate) fn rehearse(arguments: &Arguments, configuration: Configuration) -> R
     let (dialect, modules) = (configuration.dialect, on_scratch(configuration.modules, scratch.path())?);
     let (statistics, server) = (Statistics::default(), Arc::new(NoServer) as Arc<dyn Server>);
     let data_dir = scratch.path();
-    let log: LogLine = Arc::new(|_, _| {});
+    let log = |_: &'static str| -> LogLine { Arc::new(|_, _| {}) };
     let ground =
         Ground { dialect, data_dir, runtime: runtime.handle(), statistics: &statistics, server: &server, log: &log };
     let started = start_modules::start(&modules, &Started::default(), &ground)?;

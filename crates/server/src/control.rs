@@ -130,7 +130,7 @@ impl Control<'_> {
     fn try_reload(&mut self) -> Result<()> {
         let configuration = load::load(self.arguments)?;
         let dialect = configuration.dialect;
-        let log = self.log.for_modules();
+        let log = |name: &'static str| self.log.for_module(name);
         let ground = Ground {
             dialect,
             data_dir: &self.data_dir,

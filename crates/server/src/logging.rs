@@ -1,26 +1,40 @@
-//! The log: to the terminal or to syslog, without ever delaying the worker that writes.
+//! The log: to the terminal, to syslog or to systemd's journal, without ever delaying the worker that writes.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use module_api::{Counter, Level, LogLine};
+
+use crate::log_levels::Levels;
+use crate::log_limit::Limiter;
 
 /// How many lines may wait to be written; what comes beyond is counted and dropped.
 const QUEUE: usize = 4096;
 
 /// Hands lines to a thread of its own, since a terminal or a disk may stall.
 pub(crate) struct Logger {
-    queue: SyncSender<(Level, Vec<u8>)>,
-    threshold: AtomicU8,
+    queue: SyncSender<Line>,
+    levels: Levels,
     dropped: Counter,
 }
 
+/// A line on its way to where it is written.
+pub(crate) struct Line {
+    /// How loud it is.
+    pub(crate) level: Level,
+    /// Who logs it: `core`, `script`, `control`, or a module.
+    pub(crate) source: &'static str,
+    /// What.
+    pub(crate) text: Vec<u8>,
+    /// Whether it is counted instead of written when there are too many of its kind.
+    pub(crate) is_limited: bool,
+}
+
 /// Where the log goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Destination {
     /// Standard error.
     Stderr,
@@ -28,6 +42,8 @@ pub(crate) enum Destination {
     Json,
     /// The system's log.
     Syslog,
+    /// systemd's journal, with fields.
+    Journal,
 }
 
 impl Logger {
@@ -41,41 +57,54 @@ impl Logger {
         let mut output = Output::open(destination, name, facility);
         let counter = dropped.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || write_all(&lines, &mut output, &counter))?;
-        Ok(Logger { queue, threshold: AtomicU8::new(threshold as u8), dropped })
+        Ok(Logger { queue, levels: Levels::new(threshold), dropped })
     }
 }
 
 impl engine::Log for Logger {
     fn write(&self, level: Level, text: &[u8]) {
-        if level as u8 <= self.threshold.load(Ordering::Relaxed) {
-            self.answer(level, text);
-        }
+        self.write_from("core", level, text);
+    }
+
+    fn write_of_script(&self, level: Level, text: &[u8]) {
+        self.write_from("script", level, text);
     }
 }
 
 impl Logger {
-    /// Writes what is at least as loud as `threshold` from now on.
-    pub(crate) fn set_threshold(&self, threshold: Level) {
-        self.threshold.store(threshold as u8, Ordering::Relaxed);
+    /// How loud each source may be.
+    pub(crate) fn levels(&self) -> &Levels {
+        &self.levels
     }
 
-    /// The log as modules see it.
-    pub(crate) fn for_modules(self: &Arc<Logger>) -> LogLine {
+    /// The log as a module sees it.
+    pub(crate) fn for_module(self: &Arc<Logger>, name: &'static str) -> LogLine {
         let log = Arc::clone(self);
-        Arc::new(move |level, text| engine::Log::write(&*log, level, text.as_bytes()))
+        Arc::new(move |level, text| log.write_from(name, level, text.as_bytes()))
+    }
+
+    fn write_from(&self, source: &'static str, level: Level, text: &[u8]) {
+        if self.levels.lets_through(source, level) {
+            // Whoever writes a script has asked for each of its lines.
+            self.push(Line { level, source, text: text.to_vec(), is_limited: source != "script" });
+        }
+    }
+
+    fn push(&self, line: Line) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(line) {
+            self.dropped.increment();
+        }
     }
 
     /// The log as ways in and webhooks see it.
     pub(crate) fn as_say(self: &Arc<Logger>) -> Arc<::control::Say> {
         let log = Arc::clone(self);
-        Arc::new(move |level: Level, text: &str| engine::Log::write(&*log, level, text.as_bytes()))
+        Arc::new(move |level: Level, text: &str| log.write_from("control", level, text.as_bytes()))
     }
 
     /// Writes what an operator has just asked for by a signal, however quiet the log is set.
     pub(crate) fn answer(&self, level: Level, text: &[u8]) {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send((level, text.to_vec())) {
-            self.dropped.increment();
-        }
+        self.push(Line { level, source: "core", text: text.to_vec(), is_limited: false });
     }
 }
 
@@ -106,13 +135,27 @@ pub(crate) fn facility(name: &str) -> u8 {
     local.map(|number| 16 + number).or(known).unwrap_or(3)
 }
 
-fn write_all(lines: &Receiver<(Level, Vec<u8>)>, output: &mut Output, dropped: &Counter) {
+/// How often it looks whether a summary is due while nobody logs.
+const LOOK: Duration = Duration::from_secs(1);
+
+fn write_all(lines: &Receiver<Line>, output: &mut Output, dropped: &Counter) {
     let mut reported = 0;
-    for (level, text) in lines {
-        output.write(level, &text);
+    let mut limiter = Limiter::default();
+    loop {
+        let line = match lines.recv_timeout(LOOK) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let now = Instant::now();
+        limiter.summaries(now).iter().for_each(|summary| output.write(summary));
+        if let Some(line) = line.filter(|line| limiter.passes(line, now)) {
+            output.write(&line);
+        }
         let lost = dropped.value();
         if lost > reported {
-            output.write(Level::Warning, format!("{} log lines dropped: too many at once", lost - reported).as_bytes());
+            let text = format!("{} log lines dropped: too many at once", lost - reported).into_bytes();
+            output.write(&Line { level: Level::Warning, source: "core", text, is_limited: false });
             reported = lost;
         }
     }
@@ -122,6 +165,7 @@ enum Output {
     Json,
     Stderr { color: bool },
     Syslog { socket: UnixDatagram, ident: String, facility: u8 },
+    Journal { socket: UnixDatagram, ident: String },
 }
 
 impl Output {
@@ -133,16 +177,23 @@ impl Output {
         if destination == Destination::Stderr {
             return stderr;
         }
-        let connected = UnixDatagram::unbound().and_then(|socket| socket.connect("/dev/log").map(|()| socket));
-        match connected {
+        let connect = |path: &str| {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(path).map(|()| socket)
+        };
+        if destination == Destination::Journal {
+            let journal = connect(JOURNAL);
+            return journal.map_or(stderr, |socket| Output::Journal { socket, ident: name.to_owned() });
+        }
+        match connect("/dev/log") {
             Ok(socket) => Output::Syslog { socket, ident: format!("{name}[{}]", std::process::id()), facility },
             // A machine without syslog still deserves a log.
             Err(_) => stderr,
         }
     }
 
-    fn write(&mut self, level: Level, text: &[u8]) {
-        let text = text.trim_ascii_end();
+    fn write(&mut self, line: &Line) {
+        let (level, text) = (line.level, line.text.trim_ascii_end());
         match self {
             Output::Stderr { color } => {
                 let (name, code) = shown(level);
@@ -162,7 +213,7 @@ impl Output {
             Output::Json => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 // As above: a standard error that is gone takes no log.
-                let _ = io::stderr().write_all(&json_line(since, level, text));
+                let _ = io::stderr().write_all(&json_line(since, line));
             }
             Output::Syslog { socket, ident, facility } => {
                 let mut line = format!("<{}>{ident}: ", *facility << 3 | severity(level)).into_bytes();
@@ -170,17 +221,43 @@ impl Output {
                 // As above: a syslog that takes nothing cannot be told about it.
                 let _ = socket.send(&line);
             }
+            Output::Journal { socket, ident } => {
+                // As above.
+                let _ = socket.send(&journal_entry(line, ident));
+            }
         }
     }
 }
 
-/// A JSON object on a line: seconds since 1970, the level and the text.
-fn json_line(since_1970: Duration, level: Level, text: &[u8]) -> Vec<u8> {
-    let (level, _) = shown(level);
+/// Where systemd's journal listens.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// Whether standard error leads to the journal: then its fields can be had as well (systemd.exec, JOURNAL_STREAM).
+pub(crate) fn is_in_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(own) = nix::sys::stat::fstat(io::stderr()) else { return false };
+    stream == format!("{}:{}", own.st_dev, own.st_ino)
+}
+
+/// An entry in the journal's own protocol: fields on lines.
+fn journal_entry(line: &Line, ident: &str) -> Vec<u8> {
+    let mut entry =
+        format!("PRIORITY={}\nSYSLOG_IDENTIFIER={ident}\nSER_SOURCE={}\nMESSAGE=", severity(line.level), line.source)
+            .into_bytes();
+    // A line end would begin another field, which whoever sent the text could choose.
+    entry.extend(line.text.trim_ascii_end().iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
+    entry.push(b'\n');
+    entry
+}
+
+/// A JSON object on a line: seconds since 1970, the level, who logs and the text.
+fn json_line(since_1970: Duration, line: &Line) -> Vec<u8> {
+    let (level, _) = shown(line.level);
     let line = serde_json::json!({
         "time": since_1970.as_secs_f64(),
         "level": level.to_lowercase(),
-        "text": String::from_utf8_lossy(text),
+        "source": line.source,
+        "text": String::from_utf8_lossy(line.text.trim_ascii_end()),
     });
     format!("{line}\n").into_bytes()
 }
@@ -226,10 +303,21 @@ mod tests {
 
     #[test]
     fn a_line_for_programs_is_one_json_object_whatever_the_text_holds() {
-        let line = json_line(Duration::from_millis(1_500), Level::Error, b"a \"b\"\nc\xff");
+        let line = Line { level: Level::Error, source: "core", text: b"a \"b\"\nc\xff".to_vec(), is_limited: true };
+        let line = json_line(Duration::from_millis(1_500), &line);
         assert_eq!(
             String::from_utf8_lossy(&line),
-            "{\"time\":1.5,\"level\":\"error\",\"text\":\"a \\\"b\\\"\\nc\u{fffd}\"}\n"
+            "{\"time\":1.5,\"level\":\"error\",\"source\":\"core\",\"text\":\"a \\\"b\\\"\\nc\u{fffd}\"}\n"
+        );
+    }
+
+    #[test]
+    fn an_entry_of_the_journal_has_fields_that_no_text_can_add_to() {
+        let text = b"from sip:a\nPRIORITY=0\x1b[2J\n".to_vec();
+        let line = Line { level: Level::Warning, source: "pike", text, is_limited: true };
+        assert_eq!(
+            String::from_utf8_lossy(&journal_entry(&line, "ser")),
+            "PRIORITY=4\nSYSLOG_IDENTIFIER=ser\nSER_SOURCE=pike\nMESSAGE=from sip:a PRIORITY=0 [2J\n"
         );
     }
 

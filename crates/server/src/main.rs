@@ -16,6 +16,8 @@ mod gauges;
 mod greeting;
 mod listen;
 mod load;
+mod log_levels;
+mod log_limit;
 mod logging;
 mod lsp;
 mod names;

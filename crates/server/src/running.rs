@@ -16,6 +16,7 @@ use script::{CORE_PARAMETERS, CoreKind, Settings};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+use crate::log_levels::{self, Levels};
 use crate::logging::{self, Logger};
 use crate::start_modules::Started;
 use crate::trace_commands;
@@ -106,6 +107,16 @@ impl Running {
         &self.shared.tracing
     }
 
+    /// How loud each part of the server may be.
+    pub(crate) fn log_levels(&self) -> &Levels {
+        self.log.levels()
+    }
+
+    /// Whether something of that name logs.
+    pub(crate) fn is_source(&self, name: &str) -> bool {
+        matches!(name, "core" | "script" | "control") || modules::catalog().iter().any(|module| module.name == name)
+    }
+
     /// Where log lines go.
     pub(crate) fn log(&self) -> Arc<Logger> {
         Arc::clone(&self.log)
@@ -115,6 +126,7 @@ impl Running {
     pub(crate) fn owners(self: &Arc<Self>, started: &Started) -> Vec<Owner> {
         let mut owners = core_commands(Arc::clone(self) as Arc<dyn Server>);
         owners.push((trace_commands::COMMANDS, Arc::clone(self) as _));
+        owners.push((log_levels::COMMANDS, Arc::clone(self) as _));
         owners.push((::control::events::COMMANDS, Arc::clone(&self.bus) as _));
         owners.extend(started.commands());
         owners
@@ -209,7 +221,7 @@ impl Server for Running {
         };
         let level = level.ok_or_else(|| ServerError(format!("`{group}.{name}` is a number")))?;
         self.debug.store(level, Ordering::Relaxed);
-        self.log.set_threshold(logging::threshold(level, self.dialect));
+        self.log.levels().set_all(logging::threshold(level, self.dialect));
         Ok(())
     }
 }
@@ -231,6 +243,7 @@ pub(crate) fn openapi() -> String {
     let of_modules = modules::catalog().iter().flat_map(|module| module.commands);
     let mut all: Vec<_> = ::control::server_commands()
         .chain(trace_commands::COMMANDS)
+        .chain(log_levels::COMMANDS)
         .chain(::control::events::COMMANDS)
         .chain(of_modules)
         .collect();

@@ -60,7 +60,7 @@ pub(crate) struct Ground<'a> {
     /// The workers.
     pub(crate) server: &'a Arc<dyn Server>,
     /// Where what runs beside the workers logs.
-    pub(crate) log: &'a LogLine,
+    pub(crate) log: &'a dyn Fn(&'static str) -> LogLine,
 }
 
 /// Starts `modules`, each with its settings.
@@ -111,6 +111,7 @@ fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result
     let spawn = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
         ground.runtime.spawn(work);
     };
+    let log = (ground.log)(loaded.module.name);
     let binding = Binding {
         others: &others,
         dialect: ground.dialect,
@@ -119,7 +120,7 @@ fn make(loaded: &LoadedModule, started: &Started, ground: &Ground<'_>) -> Result
         spawn: &spawn,
         statistics: ground.statistics,
         server: ground.server,
-        log: ground.log,
+        log: &log,
     };
     let mut setup = Setup::new(loaded.module, &loaded.settings, &binding);
     let name = loaded.module.name;
@@ -160,7 +161,7 @@ mod tests {
     fn check_kept(after: &[LoadedModule], expected: &[bool]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
         let server: Arc<dyn Server> = Arc::new(module_api::NoServer);
-        let log: LogLine = Arc::new(|_, _| {});
+        let log = |_: &'static str| -> LogLine { Arc::new(|_, _| {}) };
         let ground = Ground {
             dialect: Dialect::Kamailio,
             data_dir: Path::new("/nonexistent"),

@@ -70,7 +70,8 @@ impl Stage {
         let (statistics, server) = (Statistics::default(), Arc::clone(&letters) as Arc<dyn Server>);
         let data_dir = scratch.path();
         let record = Record::default();
-        let log = record.for_modules();
+        let lines = record.for_modules();
+        let log = |_: &'static str| Arc::clone(&lines);
         let ground = Ground {
             dialect,
             data_dir,
