@@ -13,6 +13,11 @@ use crate::harness::{Endpoint, Plan, Process, Subject, Wire, free_port, program_
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A place of its own to listen at: tests run beside each other.
+fn listen() -> String {
+    format!("udp:127.0.0.1:{}", free_port(Ipv4Addr::LOCALHOST.into()))
+}
+
 /// A server with every way in, its files in its scratch directory.
 struct Operated {
     subject: Subject,
@@ -315,7 +320,7 @@ fn serctl_starts_stops_and_restarts_a_server() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         (output.status.success(), said + &String::from_utf8_lossy(&output.stderr))
     };
-    assert_eq!(serctl(&["start", "-l", "udp:127.0.0.1:0"]), (true, "the server runs\n".to_owned()));
+    assert_eq!(serctl(&["start", "-l", &listen()]), (true, "the server runs\n".to_owned()));
     let (is_started, why) = serctl(&["start"]);
     assert!(!is_started && why.contains("`serctl restart` starts it anew"), "{why}");
     let pid = || serctl(&["--json", "core.info"]).1.lines().find(|line| line.contains("\"pid\"")).map(str::to_owned);
@@ -323,6 +328,11 @@ fn serctl_starts_stops_and_restarts_a_server() {
     assert_eq!(serctl(&["restart"]), (true, "the server has stopped\nthe server runs\n".to_owned()));
     let after = pid();
     assert!(before.is_some() && after.is_some() && before != after, "{before:?} {after:?}");
+    assert_eq!(serctl(&["upgrade"]), (true, "the new program has taken over\n".to_owned()));
+    assert_eq!(pid(), after, "it is the same process");
+    let (_, figures) = serctl(&["stats", "core:"]);
+    assert!(figures.contains("core:rcv_requests = 0"), "{figures}");
+    assert!(serctl(&["ps"]).1.contains("worker 0"));
     assert_eq!(serctl(&["stop"]), (true, "the server has stopped\n".to_owned()));
 }
 
@@ -346,7 +356,7 @@ fn a_service_manager_is_told_that_the_server_is_ready_and_lives() {
     let manager = std::os::unix::net::UnixDatagram::bind(&path).expect("the directory is writable");
     manager.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
     let mut command = Command::new(program_file("ser"));
-    command.arg("--data-dir").arg(scratch.path()).args(["-l", "udp:127.0.0.1:0"]);
+    command.arg("--data-dir").arg(scratch.path()).args(["--workers", "1", "-l", &listen()]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
     let server = Process::start("ser", &mut command);
     let told = || {
@@ -354,6 +364,10 @@ fn a_service_manager_is_told_that_the_server_is_ready_and_lives() {
         let length = manager.recv(&mut buffer).expect("the server says something");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     };
+    assert!(
+        told().starts_with("FDSTORE=1\nFDPOLL=0\nFDNAME=udp-127.0.0.1_"),
+        "its socket goes into the manager's care"
+    );
     assert_eq!(told(), "READY=1\nSTATUS=serving");
     assert_eq!((told(), told()), ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned()));
     server.signal("TERM");

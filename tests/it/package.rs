@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::harness::{Process, Scratch, program_file, repository_file};
+use crate::harness::{Process, Scratch, free_port, program_file, repository_file};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -61,17 +61,10 @@ fn the_package_installs_into_a_clean_root_starts_there_and_goes_without_a_trace(
     let options = said(&run("chroot", &[&root, "dpkg-query", "-W", "-f", "${Conffiles}", "ser"]));
     assert!(options.contains("/etc/default/ser "), "{options}");
 
+    let listen = format!("udp:127.0.0.1:{}", free_port([127, 0, 0, 1].into()));
     // As an ordinary user of that root: the ports and the data are all that it needs.
     let mut command = Command::new("chroot");
-    command.args([
-        "--userspec=nobody:nogroup",
-        &root,
-        "/usr/bin/ser",
-        "--data-dir",
-        "/tmp/ser",
-        "-l",
-        "udp:127.0.0.1:0",
-    ]);
+    command.args(["--userspec=nobody:nogroup", &root, "/usr/bin/ser", "--data-dir", "/tmp/ser", "-l", &listen]);
     let server = Process::start("ser", &mut command);
     server.wait_for_line("ser 0.", PATIENCE);
     let asked = run("chroot", &["--userspec=nobody:nogroup", &root, "serctl", "--data-dir", "/tmp/ser", "core.uptime"]);

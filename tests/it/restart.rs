@@ -87,3 +87,81 @@ fn under_load_restarts_lose_no_request_and_refuse_no_connection() {
     }
     assert_eq!(answered, sent, "requests without an answer");
 }
+
+/// Without a service manager: the program is replaced on the disk, and the process becomes the new one.
+#[test]
+fn under_load_upgrades_lose_no_request_and_refuse_no_connection() {
+    let scratch = Scratch::new();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
+    let (script, program) = (scratch.file("ser.cfg"), scratch.file("ser"));
+    let relay = "loadmodule \"sl.so\"\nloadmodule \"tm.so\"\nroute {\n    if (method==\"OPTIONS\") {\n        \
+                 sl_send_reply(\"200\", \"OK\");\n        break;\n    }\n    t_relay();\n}\n";
+    std::fs::write(&script, relay).expect("the directory is writable");
+    std::fs::copy(program_file("ser"), &program).expect("the directory is writable");
+    let mut command = Command::new(&program);
+    command.arg("--data-dir").arg(scratch.path()).arg("-f").arg(&script).args(["--workers", "2"]);
+    command.args(["-l", &format!("udp:{address}"), "-l", &format!("tcp:{address}")]);
+    let server = Process::start("ser", &mut command);
+    server.wait_for_line("ser 0.", PATIENCE);
+    let upgrade = || {
+        let mut serctl = Command::new(program_file("serctl"));
+        serctl.arg("--data-dir").arg(scratch.path()).arg("upgrade");
+        Process::start("serctl", &mut serctl)
+    };
+
+    let phone = Endpoint::new(address);
+    phone.set_patience(PACE);
+    let (mut sent, mut answered) = (0, 0);
+    for round in 0..3 {
+        // A call that rings when the upgrade begins is answered through the old process.
+        let (caller, callee) = (Endpoint::new(address), Endpoint::new(address));
+        let bob = format!("sip:bob@{}", callee.own());
+        caller.request(&format!("INVITE {bob}"), &format!("ringing-{round}"), "1", "", "");
+        caller.expect("SIP/2.0 100 ");
+        let invite = callee.expect("INVITE ");
+        callee.answer(&invite, "180 Ringing");
+        caller.expect("SIP/2.0 180 ");
+
+        let new = scratch.file("new");
+        std::fs::copy(program_file("ser"), &new).expect("the directory is writable");
+        std::fs::rename(&new, &program).expect("a program that runs can be replaced");
+        let upgrade = upgrade();
+        let deadline = Instant::now() + PATIENCE;
+        let mut is_answered = false;
+        while !upgrade.has_ended() {
+            assert!(Instant::now() < deadline, "the upgrade does not end\n{}", server.log());
+            phone.request(&format!("OPTIONS sip:{address}"), &format!("load-{sent}"), "1", "", "");
+            sent += 1;
+            TcpStream::connect(address).expect("no connection is refused");
+            while let Some(answer) = phone.receive() {
+                assert!(answer.starts_with("SIP/2.0 200 ") || answer.starts_with("SIP/2.0 503 "), "{answer}");
+                answered += 1;
+                if answer.starts_with("SIP/2.0 503 ") && !is_answered {
+                    // It drains now.
+                    callee.answer(&invite, "200 OK");
+                    caller.expect("SIP/2.0 200 ");
+                    is_answered = true;
+                }
+            }
+        }
+        upgrade.wait_for_line("the new program has taken over", PATIENCE);
+        assert!(is_answered && !server.has_ended(), "{}", server.log());
+    }
+    phone.set_patience(Duration::from_secs(2));
+    while answered < sent && phone.receive().is_some() {
+        answered += 1;
+    }
+    assert_eq!(answered, sent, "requests without an answer");
+
+    // What would not start does not take over.
+    std::fs::write(&script, "route {\n    t_rellay();\n}\n").expect("the directory is writable");
+    let refused = upgrade();
+    assert!(!refused.wait_for_exit(PATIENCE).success());
+    assert!(
+        refused.log().contains("the new program would not start") && refused.log().contains("t_rellay"),
+        "{}",
+        refused.log()
+    );
+    phone.request(&format!("OPTIONS sip:{address}"), "still-there", "1", "", "");
+    phone.expect("SIP/2.0 200 ");
+}

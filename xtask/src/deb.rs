@@ -62,7 +62,7 @@ pub(crate) fn build(binaries: &Path, out: &Path) -> Result<PathBuf> {
         put(&tree.join("DEBIAN").join(script), &fs::read(Path::new("contrib/debian").join(script))?, 0o755)?;
     }
     let package = out.join(format!("ser_{version}_{architecture}.deb"));
-    output(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&tree).arg(&package))?;
+    output(Command::new("dpkg-deb").args(["--root-owner-group", "-Zzstd", "--build"]).arg(&tree).arg(&package))?;
     Ok(package)
 }
 

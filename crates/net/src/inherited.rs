@@ -3,7 +3,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use socket2::{SockRef, Type};
 
@@ -60,6 +62,35 @@ pub fn take() -> Vec<Inherited> {
         is_open.then(|| Inherited { name, socket: unsafe { OwnedFd::from_raw_fd(number) } })
     };
     (FIRST..FIRST + count.unwrap_or(0)).map(take).collect::<Vec<_>>().into_iter().flatten().collect()
+}
+
+/// Becomes another program in place of this process, which finds `sockets` as [`take`] does. Returns only when that
+/// fails, and then why; some descriptors of this process are no longer what they were.
+#[must_use]
+pub fn pass_on(sockets: Vec<(String, OwnedFd)>, command: &mut Command) -> io::Error {
+    let count = sockets.len();
+    let names: Vec<String> = sockets.iter().map(|(name, _)| name.clone()).collect();
+    // Out of the way first: one may lie where another shall be.
+    let beyond = FIRST + count as RawFd;
+    let mut moved = Vec::new();
+    for (_, socket) in sockets {
+        // SAFETY: the descriptor is owned here and open; the copy is a new one of this process.
+        let copy = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD_CLOEXEC, beyond) };
+        if copy < 0 {
+            return io::Error::last_os_error();
+        }
+        moved.push(copy);
+    }
+    for (to, from) in (FIRST..).zip(moved) {
+        // SAFETY: `from` is open. `to` may belong to something of this process, which is about to end; should the
+        // other program not start, the caller has to end it. The copy stays open in the other program.
+        if unsafe { libc::dup2(from, to) } < 0 {
+            return io::Error::last_os_error();
+        }
+    }
+    command.env("LISTEN_PID", std::process::id().to_string());
+    command.env("LISTEN_FDS", count.to_string()).env("LISTEN_FDNAMES", names.join(":"));
+    command.exec()
 }
 
 #[cfg(test)]

@@ -40,6 +40,17 @@ pub(crate) fn start_in_background() -> Result<()> {
     bail!("the server did not start ({status}); its own message stands above")
 }
 
+/// This program as it was started: by the same name, with the same options.
+///
+/// # Errors
+/// When it was started without a name.
+pub(crate) fn own_command() -> Result<Command> {
+    let mut arguments = std::env::args_os();
+    let mut command = Command::new(arguments.next().context("this program was started without a name")?);
+    command.args(arguments);
+    Ok(command)
+}
+
 /// Whether this is the process started by [`start_in_background`].
 pub(crate) fn is_in_background() -> bool {
     std::env::var_os(MARK).is_some()
@@ -50,7 +61,10 @@ pub(crate) fn announce_ready() -> Result<()> {
     if !is_in_background() {
         return Ok(());
     }
-    nix::unistd::setsid().context("cannot leave the terminal's session")?;
+    // A successor of a process in the background is in a session of its own already.
+    if nix::unistd::getsid(None) != Ok(nix::unistd::getpid()) {
+        nix::unistd::setsid().context("cannot leave the terminal's session")?;
+    }
     std::io::stdout().write_all(&[READY]).context("cannot report that the server is ready")?;
     std::io::stdout().flush().context("cannot report that the server is ready")?;
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
@@ -70,6 +84,11 @@ pub(crate) fn write_number(path: &Path, number: i32) -> Result<()> {
 pub(crate) fn drop_privileges(user: Option<&str>, group: Option<&str>) -> Result<()> {
     let user = user.map(find_user).transpose()?;
     let group = group.map(find_group).transpose()?;
+    if user.as_ref().is_none_or(|user| user.uid == Uid::effective()) && group.is_none_or(|gid| gid == Gid::effective())
+    {
+        // A successor of a process that has given its privileges up.
+        return Ok(());
+    }
     if let Some(gid) = group.or(user.as_ref().map(|user| user.gid)) {
         if let Some(user) = &user {
             let name = std::ffi::CString::new(user.name.as_str()).context("a user name with a NUL byte")?;

@@ -1,6 +1,7 @@
 //! The order in which the server starts, runs and stops.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -108,7 +109,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let _ = server.post(b"", Box::new(engine::tell_of_start));
     announce(arguments, &shared, &data_dir, opened.http)?;
     let notifier = Arc::new(Notifier::from_environment());
-    sockets.hand_over(&notifier);
+    let kept = sockets.hand_over(&notifier);
     notifier.ready();
     let (watched, watchdog) = (Mailboxes::clone(&mailboxes), Arc::clone(&notifier));
     runtime.spawn(async move { watchdog.keep_alive(watched).await });
@@ -127,12 +128,26 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         running,
         notifier,
     };
-    runtime.block_on(control.run(orders))?;
+    let has_successor = runtime.block_on(control.run(orders))?;
     drop((opened, outward));
+    join(workers)?;
+    if has_successor {
+        return succeed(kept);
+    }
+    remove_pid_file(arguments);
+    Ok(())
+}
+
+/// Becomes the program that lies where this one was started from, with the same options and sockets.
+fn succeed(sockets: Vec<(String, OwnedFd)>) -> Result<()> {
+    let mut command = background::own_command()?;
+    Err(net::inherited::pass_on(sockets, &mut command)).context("the new program cannot be started")
+}
+
+fn join(workers: Vec<JoinHandle<std::io::Result<()>>>) -> Result<()> {
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker has failed"))?.context("a worker stopped")?;
     }
-    remove_pid_file(arguments);
     Ok(())
 }
 

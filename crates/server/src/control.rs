@@ -55,16 +55,16 @@ pub(crate) struct Control<'a> {
 const DRAIN: Duration = Duration::from_secs(32);
 
 impl Control<'_> {
-    /// Obeys signals until one has ended the server.
+    /// Obeys signals until one has ended the server. True when another program shall take its place.
     ///
     /// # Errors
     /// When the system delivers no signals.
-    pub(crate) async fn run(&mut self, mut orders: Receiver<Order>) -> Result<()> {
+    pub(crate) async fn run(&mut self, mut orders: Receiver<Order>) -> Result<bool> {
         let mut terminate = listen_to(SignalKind::terminate())?;
         let mut interrupt = listen_to(SignalKind::interrupt())?;
         let mut hang_up = listen_to(SignalKind::hangup())?;
         let mut user = listen_to(SignalKind::user_defined1())?;
-        let mut stops = 0;
+        let (mut stops, mut has_successor) = (0, false);
         loop {
             tokio::select! {
                 _ = terminate.recv() => stops += 1,
@@ -74,22 +74,28 @@ impl Control<'_> {
                 Some(order) = orders.recv() => match order {
                     Order::Stop(StoppedBy::Drain) => stops += 1,
                     Order::Stop(StoppedBy::Kill) => stops += 2,
+                    Order::Stop(StoppedBy::Successor) => (stops, has_successor) = (stops + 1, stops == 0),
                     // Whoever asked may have gone without waiting for the answer.
                     Order::Reload(answer) => drop(answer.send(self.reload())),
                 },
-                () = self.drained(), if stops > 0 => return Ok(()),
+                // Whoever wants it to end after all has sent another signal.
+                () = self.drained(), if stops > 0 => return Ok(has_successor && stops == 1),
             }
             if stops > 0 {
                 // A second signal is from somebody who does not want to wait.
-                self.drain(if stops == 1 { DRAIN } else { Duration::ZERO }).await;
+                self.drain(if stops == 1 { DRAIN } else { Duration::ZERO }, has_successor && stops == 1).await;
             }
         }
     }
 
     /// Lets the workers finish what they have and take nothing new.
-    async fn drain(&self, within: Duration) {
+    async fn drain(&self, within: Duration, has_successor: bool) {
         self.shared.is_draining.store(true, Ordering::Relaxed);
-        self.notifier.stopping();
+        if has_successor {
+            self.notifier.succeeding();
+        } else {
+            self.notifier.stopping();
+        }
         self.tell(EventKind::Drain, Vec::new());
         let stop_at = Instant::now() + within;
         for mailbox in self.mailboxes.iter() {

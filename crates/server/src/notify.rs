@@ -41,6 +41,11 @@ impl Notifier {
         self.tell("STOPPING=1\nSTATUS=draining");
     }
 
+    /// Says that another program takes this one's place: for the manager it is the same process, which does not stop.
+    pub(crate) fn succeeding(&self) {
+        self.tell("RELOADING=1\nSTATUS=making way for a new program");
+    }
+
     /// Says again and again that the server lives, for as long as every worker does what it is asked within the
     /// time that the service manager gives. Never ends where no watchdog waits.
     pub(crate) async fn keep_alive(&self, mailboxes: Mailboxes) {

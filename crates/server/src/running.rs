@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::log_levels::{self, Levels};
 use crate::logging::{self, Logger};
 use crate::start_modules::Started;
-use crate::trace_commands;
+use crate::{background, trace_commands};
 
 /// What commands ask of the task that also obeys signals.
 pub(crate) enum Order {
@@ -157,6 +157,21 @@ impl Server for Running {
     fn stop(&self, how: StoppedBy) {
         // A full queue holds orders to stop, or reloads that end in moments and can be followed by another order.
         let _ = self.orders.try_send(Order::Stop(how));
+    }
+
+    fn rehearse(&self) -> Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>> {
+        Box::pin(async {
+            let command = background::own_command().map_err(|error| ServerError(format!("{error:#}")))?;
+            let output = tokio::process::Command::from(command).arg("-c").output().await;
+            match output {
+                Ok(output) if output.status.success() => Ok(()),
+                Ok(output) => {
+                    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                    Err(ServerError(format!("the new program would not start: {said}")))
+                }
+                Err(error) => Err(ServerError(format!("the new program cannot be run: {error}"))),
+            }
+        })
     }
 
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>> {

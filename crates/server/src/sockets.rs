@@ -98,14 +98,15 @@ impl Sockets {
     }
 
     /// Gives the open sockets into the care of the service manager, and has it close those that nobody wants any more:
-    /// datagrams that arrive there would never be read.
-    pub(crate) fn hand_over(self, notifier: &Notifier) {
+    /// datagrams that arrive there would never be read. Gives copies of the open ones, for a successor.
+    pub(crate) fn hand_over(self, notifier: &Notifier) -> Vec<(String, OwnedFd)> {
         for unwanted in self.inherited {
             notifier.forget(&unwanted.name);
         }
-        for (name, socket) in self.kept {
-            notifier.keep(&name, socket.as_fd());
+        for (name, socket) in &self.kept {
+            notifier.keep(name, socket.as_fd());
         }
+        self.kept
     }
 
     fn take(&mut self, address: SocketAddr, is_datagram: bool) -> Option<Inherited> {

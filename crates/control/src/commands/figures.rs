@@ -9,7 +9,7 @@ pub(super) static COMMANDS: &[Command] = &[
         name: "core.top",
         params: &[CommandParam::optional("peers", ArgumentKind::Int, "How many peers to show; 20 unless given.")],
         doc: "Shows the figures that tell how the server is doing: what `serctl top` draws.",
-        result: "`version`, `uptime`, `time`, `figures` by name, `ratios` of RFC 6076, `latencies` and `peers`.",
+        result: "`version`, `started`, `uptime`, `time`, `figures` by name, `ratios` of RFC 6076, `latencies` and `peers`.",
         example: "core.top",
         run: |call| {
             let server = server(call);
@@ -23,6 +23,7 @@ pub(super) static COMMANDS: &[Command] = &[
             let uptime = call.unix_time.saturating_sub(server.started());
             Data::of([
                 ("version", server.version().into()),
+                ("started", server.started().as_secs_f64().into()),
                 ("uptime", uptime.as_secs().into()),
                 ("time", call.unix_time.as_secs_f64().into()),
                 ("figures", Data::Struct(figures.collect())),

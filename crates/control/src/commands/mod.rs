@@ -30,6 +30,9 @@ pub trait Server: Send + Sync + 'static {
     /// Ends the server.
     fn stop(&self, how: StoppedBy);
 
+    /// Whether the program that lies in the place of this one would start with the same options.
+    fn rehearse(&self) -> Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>>;
+
     /// Loads script and certificates again; what does not load changes nothing.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>>;
 
@@ -62,6 +65,8 @@ pub enum StoppedBy {
     Drain,
     /// At once.
     Kill,
+    /// As drained; then the program that lies in its place takes over, on the same sockets.
+    Successor,
 }
 
 /// Why the server did not do what a command asked of it, and what would cure it.

@@ -219,6 +219,26 @@ pub(super) static COMMANDS: &[Command] = &[
         ..Command::EMPTY
     },
     Command {
+        name: "core.upgrade",
+        doc: "Lets the program that lies where this one was started from take over, with the same options and on the same \
+              sockets, which stay open: no datagram is lost and no connection refused. What is open is finished first, \
+              and new requests get 503 meanwhile. A program that would not start changes nothing.",
+        result: "nothing.",
+        example: "core.upgrade",
+        run: |call| {
+            let rehearsal = server(call).rehearse();
+            let state = call.shared_state::<super::OfServer>();
+            Answer::later(async move {
+                if let Err(error) = rehearsal.await {
+                    return Err(CommandError::new(500, format!("{}; the server goes on as before", error.0)));
+                }
+                state.0.stop(StoppedBy::Successor);
+                Ok(Data::Null)
+            })
+        },
+        ..Command::EMPTY
+    },
+    Command {
         name: "core.reload",
         aliases: &["reload", "tls.reload"],
         doc: "Loads script and certificates again. What does not load changes nothing.",

@@ -115,6 +115,11 @@ pub(crate) enum Verb {
     Top,
     /// List the server's workers and other threads
     Ps,
+    /// Show statistics: all, those of a group (`core:`), or by name
+    Stats {
+        /// Groups and names
+        which: Vec<String>,
+    },
     /// Show the server's figures, again and again
     #[command(visible_alias = "monitor")]
     Moni,
@@ -134,6 +139,8 @@ pub(crate) enum Verb {
     },
     /// Stop the server once what is open is finished
     Stop,
+    /// Let a newer program take over on the same sockets: no request is lost
+    Upgrade,
     /// Stop the server and start it again as it was started
     Restart,
     /// Print a completion script: `serctl completion bash > /etc/bash_completion.d/serctl`

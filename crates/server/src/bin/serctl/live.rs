@@ -165,6 +165,26 @@ pub(crate) fn stop(client: &Client) -> Result<()> {
     Ok(())
 }
 
+/// Has the program that lies in the server's place take over, and waits until it has.
+///
+/// # Errors
+/// When none runs, when the new program would not start, or when it does not take over.
+pub(crate) fn upgrade(client: &Client) -> Result<()> {
+    let began =
+        |client: &Client| Ok::<_, anyhow::Error>(client.call("core.top", &["0".to_owned()])?["started"].clone());
+    let before = began(client)?;
+    client.call("core.upgrade", &[])?;
+    let begin = Instant::now();
+    while begin.elapsed() < STOP {
+        if began(client).is_ok_and(|now| now != before) {
+            println!("the new program has taken over");
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    bail!("the new program has not taken over after {} seconds", STOP.as_secs())
+}
+
 /// Stops the server and starts it again under the name, in the directory and with the options that it had.
 ///
 /// # Errors

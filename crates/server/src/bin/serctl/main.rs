@@ -67,6 +67,7 @@ async fn execute(arguments: &Arguments) -> Result<()> {
         Verb::Ul(UserLocation::Rm { user, contact }) => live::remove_location(&client, user, contact.as_deref()),
         Verb::Online => live::online(&client, json),
         Verb::Top => top::run(&client, json, arguments.watch),
+        Verb::Stats { which } => live::call(&client, &[&["stats.get_statistics".to_owned()][..], which].concat(), json),
         Verb::Ps => live::call(&client, &["core.psx".to_owned()], json),
         Verb::Moni => live::figures(&client, json),
         Verb::Fifo { command, arguments } => {
@@ -79,6 +80,7 @@ async fn execute(arguments: &Arguments) -> Result<()> {
             live::start(&client, &here.chain(options.iter().cloned()).collect::<Vec<_>>())
         }
         Verb::Stop => live::stop(&client),
+        Verb::Upgrade => live::upgrade(&client),
         Verb::Restart => live::restart(&client),
         Verb::Man => {
             let page = clap_mangen::Man::new(Arguments::command()).section("8");
