@@ -204,3 +204,42 @@ fn each_request_is_a_span_of_its_calls_trace() {
     let counted = || server.serctl(&["stats.get_statistics", "traces:spans_exported"]).contains("= 2");
     assert!(server.subject.process().wait_until(PATIENCE, counted));
 }
+
+#[test]
+fn bad_listeners_are_told_what_is_wrong_or_cut_off_and_their_places_given_back() {
+    let server = Observed::start(&[]);
+    let ask = |head: &str| {
+        let mut stream = TcpStream::connect(server.http).expect("HTTP listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
+        let request = format!("GET {head}\r\nHost: localhost\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("HTTP takes it");
+        stream
+    };
+    let first_line = |mut stream: TcpStream| {
+        let mut start = [0; 40];
+        let length = std::io::Read::read(&mut stream, &mut start).expect("an answer");
+        String::from_utf8_lossy(&start[..length]).lines().next().unwrap_or_default().to_owned()
+    };
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let old = format!("/events HTTP/1.1\r\n{upgrade}\r\nSec-WebSocket-Version: 8");
+    assert_eq!(first_line(ask(&old)), "HTTP/1.1 426 Upgrade Required");
+    assert_eq!(first_line(ask("/events?address=x HTTP/1.1")), "HTTP/1.1 400 Bad Request");
+    assert_eq!(first_line(ask("/events HTTP/1.1\r\nOrigin: http://evil.example")), "HTTP/1.1 403 Forbidden");
+
+    // A frame without mask, and one that is longer than anybody may say, end the connection (RFC 6455 section 5.1).
+    for frame in [&[0x81, 0x01, b'x'][..], &[0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]] {
+        let mut stream = ask(&format!("/events HTTP/1.1\r\n{upgrade}\r\nSec-WebSocket-Version: 13"));
+        let mut heard = [0; 4096];
+        assert!(std::io::Read::read(&mut stream, &mut heard).is_ok_and(|length| length > 0));
+        std::io::Write::write_all(&mut stream, frame).expect("it is sent");
+        while std::io::Read::read(&mut stream, &mut heard).is_ok_and(|length| length > 0) {}
+    }
+    // As many as one address may hold; the next is told, and once they are gone there is room again.
+    let listeners: Vec<TcpStream> = (0..32).map(|_| ask("/events HTTP/1.1")).collect();
+    let is_full = || first_line(ask("/metrics HTTP/1.1")) == "HTTP/1.1 429 Too Many Requests";
+    assert!(server.subject.process().wait_until(PATIENCE, is_full));
+    server.call("while-full");
+    drop(listeners);
+    let is_free = || first_line(ask("/metrics HTTP/1.1")) == "HTTP/1.1 200 OK";
+    assert!(server.subject.process().wait_until(Duration::from_secs(40), is_free));
+}
