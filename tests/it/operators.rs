@@ -254,7 +254,7 @@ fn a_thousand_clients_at_once_hold_up_neither_sip_nor_each_other_for_long() {
     let before = memory(&server);
     let mut command = Command::new("python3");
     command.arg(repository_file("tests/peers/crowd.py")).arg(server.http.port().to_string());
-    command.arg(server.directory().join("control.sock"));
+    command.arg(server.directory().join("control.sock")).arg("904");
     let crowd = Process::start("crowd", &mut command);
     crowd.wait_for_line("crowd", PATIENCE);
     server.answers_sip();
