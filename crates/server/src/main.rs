@@ -44,7 +44,7 @@ use arguments::{Arguments, Persona};
 // Made for many small allocations that one thread makes and another frees, which is what messages
 // are. Not measured against the system's allocator yet.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: net::memory::Allocator = net::memory::Allocator;
 
 fn main() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_default();
