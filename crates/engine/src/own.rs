@@ -110,7 +110,7 @@ impl Core {
 
     /// The request without its Via, which each hop that is tried gets anew.
     fn build_own(&mut self, request: &OwnRequest) -> Option<Arc<Message>> {
-        let method = std::str::from_utf8(&request.method).ok().filter(|method| is_token(method))?;
+        let method = std::str::from_utf8(&request.method).ok().filter(|_| sip_message::is_token(&request.method))?;
         let mut builder = Builder::request(method, &request.uri);
         builder.header(HeaderName::MaxForwards.as_str(), "70");
         let has_tag = NameAddr::parse(&request.from).is_ok_and(|from| from.tag().is_some());
@@ -214,7 +214,3 @@ impl Core {
 
 /// Where both families begin to count.
 const FIRST_CSEQ: u32 = 10;
-
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte))
-}

@@ -61,7 +61,8 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
 }
 
-pub(crate) fn is_token(text: &[u8]) -> bool {
+/// Whether `text` is a token (RFC 3261 section 25.1): a method, the name of a header or of a parameter.
+pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
 

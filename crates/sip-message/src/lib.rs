@@ -59,7 +59,7 @@ pub use edits::Edits;
 pub use framing::{Frame, Framer};
 pub use header::{Header, Value, Values};
 pub use header_name::HeaderName;
-pub use lex::{unescape, unfold, unquote};
+pub use lex::{is_token, unescape, unfold, unquote};
 pub use message::Message;
 pub use method::Method;
 pub use name_addr::{ContactValue, NameAddr};

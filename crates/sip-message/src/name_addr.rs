@@ -131,8 +131,11 @@ fn shape(text: &[u8], start: usize, end: usize) -> Result<Shape, usize> {
 fn bracketed(text: &[u8], display: (usize, usize), open: usize, end: usize) -> Result<Shape, usize> {
     let close = memchr::memchr(b'>', &text[open..end]).map(|at| open + at).ok_or(open)?;
     let uri = (open + 1, close);
-    // No white space may stand between bracket and URI, nor inside the URI.
-    if let Some(at) = text[uri.0..uri.1].iter().position(|byte| matches!(byte, 0..=b' ' | b'<' | b'"' | 0x7f)) {
+    // No white space may stand between bracket and URI, nor inside the URI. Nearly every URI passes the table alone.
+    let inner = &text[uri.0..uri.1];
+    if !inner.iter().all(|&byte| lex::is_value_byte(byte))
+        && let Some(at) = inner.iter().position(|byte| matches!(byte, 0..=b' ' | b'<' | b'"' | 0x7f))
+    {
         return Err(uri.0 + at);
     }
     if uri.0 == uri.1 {

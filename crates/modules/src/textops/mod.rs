@@ -97,7 +97,7 @@ pub(crate) fn header_lines(text: &[u8]) -> Option<Vec<u8>> {
         let is_fold = matches!(line[0], b' ' | b'\t') && !lines.is_empty();
         let colon = line.iter().position(|byte| *byte == b':');
         let name = colon.map_or(&[][..], |colon| line[..colon].trim_ascii_end());
-        let has_name = !name.is_empty() && name.iter().all(is_token);
+        let has_name = sip_message::is_token(name);
         if !(is_fold || has_name) || line.iter().any(|byte| matches!(byte, b'\r' | 0)) {
             return None;
         }
@@ -105,11 +105,6 @@ pub(crate) fn header_lines(text: &[u8]) -> Option<Vec<u8>> {
         lines.extend_from_slice(b"\r\n");
     }
     (!lines.is_empty()).then_some(lines)
-}
-
-/// A character of a token (RFC 3261 section 25.1).
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte)
 }
 
 #[cfg(test)]
