@@ -79,7 +79,6 @@ impl Packed {
 
     /// None when the texts are longer than a binding may be.
     pub(super) fn new(contact: &Contact) -> Option<Packed> {
-        let binding = &contact.binding;
         let parts = contact.texts();
         let mut ends = [0; TEXTS];
         let mut length = 0usize;
@@ -87,8 +86,36 @@ impl Packed {
             length += part.len();
             *end = u16::try_from(length).ok()?;
         }
-        Some(Packed {
-            texts: parts.concat().into_boxed_slice(),
+        let texts = parts.concat().into_boxed_slice();
+        Some(Packed::with_texts(texts, ends, contact))
+    }
+
+    /// Takes `contact` in place of what it holds; false when the texts differ, and then nothing has changed.
+    ///
+    /// A refreshed registration differs in numbers alone, and most REGISTERs refresh.
+    pub(super) fn refresh(&mut self, contact: &Contact) -> bool {
+        let mut rest = &*self.texts;
+        for part in contact.texts() {
+            let Some(after) = rest.strip_prefix(part) else { return false };
+            rest = after;
+        }
+        let is_same = |(end, length): (&u16, usize)| usize::from(*end) == length;
+        let lengths = contact.texts().map(<[u8]>::len).into_iter().scan(0, |sum, length| {
+            *sum += length;
+            Some(*sum)
+        });
+        if !rest.is_empty() || !self.ends.iter().zip(lengths).all(is_same) {
+            return false;
+        }
+        let texts = std::mem::take(&mut self.texts);
+        *self = Packed::with_texts(texts, self.ends, contact);
+        true
+    }
+
+    fn with_texts(texts: Box<[u8]>, ends: [u16; TEXTS], contact: &Contact) -> Packed {
+        let binding = &contact.binding;
+        Packed {
+            texts,
             ends,
             q: binding.q.unwrap_or(NO_Q),
             socket: contact.socket.unwrap_or(NO_SOCKET),
@@ -100,7 +127,7 @@ impl Packed {
             branch_flags: contact.branch_flags,
             methods: contact.methods,
             connection: contact.connection.unwrap_or(0),
-        })
+        }
     }
 
     pub(super) fn unpack(&self) -> Contact {
@@ -263,6 +290,31 @@ pub(super) mod tests {
     fn nothing_is_lost_by_packing() {
         let contact = contact("sip:a@h", "r1", 1000);
         assert_eq!(Packed::new(&contact).unwrap().unpack(), contact);
+    }
+
+    #[test]
+    fn a_refreshed_binding_keeps_its_texts_and_takes_the_numbers() {
+        let contact = contact("sip:a@h", "r1", 1000);
+        let mut packed = Packed::new(&contact).unwrap();
+        let mut later = contact.clone();
+        (later.binding.expires, later.binding.cseq, later.modified, later.flags) = (2000, 8, 200, 0);
+        assert!(packed.refresh(&later));
+        assert_eq!(packed.unpack(), later);
+    }
+
+    #[test]
+    fn a_binding_with_other_texts_is_no_refreshed_one() {
+        let contact = contact("sip:a@h", "r1", 1000);
+        let mut packed = Packed::new(&contact).unwrap();
+        let mut other = contact.clone();
+        other.binding.call_id = "other".into();
+        assert!(!packed.refresh(&other));
+        // The same letters at other places.
+        let mut moved = contact.clone();
+        moved.binding.uri = "sip:a@hsip:".into();
+        moved.received = "198.51.100.7:5070".into();
+        assert!(!packed.refresh(&moved));
+        assert_eq!(packed.unpack(), contact);
     }
 
     #[test]

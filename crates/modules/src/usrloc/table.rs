@@ -39,21 +39,17 @@ impl Table {
     /// nobody else in between. None from `change` leaves them as they are.
     pub fn update<R>(&self, aor: &[u8], change: impl FnOnce(Vec<Contact>) -> (Option<Vec<Contact>>, R)) -> R {
         let mut shard = self.shard(aor);
-        let before: Vec<Contact> = shard.get(aor).into_iter().flatten().map(Packed::unpack).collect();
-        let (after, result) = change(before);
-        match after {
-            None => {}
-            Some(after) if after.is_empty() => {
+        let known = shard.get_mut(aor);
+        let (after, result) = change(known.as_deref().into_iter().flatten().map(Packed::unpack).collect());
+        match (known, after) {
+            (_, None) => {}
+            (None, Some(after)) if after.is_empty() => {}
+            (Some(_), Some(after)) if after.is_empty() => {
                 shard.remove(aor);
             }
-            Some(after) => {
-                let packed: Vec<Packed> = after.iter().filter_map(Packed::new).collect();
-                match shard.get_mut(aor) {
-                    Some(bindings) => *bindings = packed,
-                    None => {
-                        shard.insert(aor.into(), packed);
-                    }
-                }
+            (Some(known), Some(after)) => replace(known, &after),
+            (None, Some(after)) => {
+                shard.insert(aor.into(), after.iter().filter_map(Packed::new).collect());
             }
         }
         result
@@ -131,6 +127,21 @@ impl Table {
         // The upper bits: the map inside uses the lower ones.
         let at = (self.hasher.hash_one(aor) >> 40) as usize % SHARDS;
         lock(&self.shards[at])
+    }
+}
+
+/// Puts `after` in place of what is there: in the memory that is there, where only numbers have changed.
+fn replace(known: &mut Vec<Packed>, after: &[Contact]) {
+    if known.len() == after.len() {
+        for (known, after) in known.iter_mut().zip(after) {
+            if !known.refresh(after)
+                && let Some(packed) = Packed::new(after)
+            {
+                *known = packed;
+            }
+        }
+    } else {
+        *known = after.iter().filter_map(Packed::new).collect();
     }
 }
 
