@@ -92,6 +92,8 @@ struct WorkerSocket {
 const BATCHES_PER_TURN: usize = 4;
 /// How soon to try again what the kernel had no room for.
 const RETRY_SEND: Duration = Duration::from_millis(1);
+/// A worker whose wait ended sooner did not sleep: there is more than it can take one by one.
+const PRESSED: Duration = Duration::from_micros(20);
 /// How often to take back memory that other workers have freed: a call's begin and end may be worked on by two.
 const COLLECT: Duration = Duration::from_secs(5);
 
@@ -145,8 +147,12 @@ impl Worker {
                 collected = now;
             }
             self.poller.wait(Some(sleep), &mut events)?;
+            let has_slept = now.elapsed() > PRESSED;
             for event in events.iter() {
-                self.receive(event.token as usize, &mut batch);
+                match has_slept {
+                    true => self.receive_one(event.token as usize, &mut batch),
+                    false => self.receive(event.token as usize, &mut batch),
+                }
             }
             self.act_for_others();
             if events.iter().any(|event| event.failed) {
@@ -167,6 +173,15 @@ impl Worker {
             if count < batch.capacity() {
                 return;
             }
+        }
+    }
+
+    /// Takes what woke the worker. If more lies there it will not sleep before the next turn, and take a batch then.
+    fn receive_one(&mut self, n: usize, batch: &mut ReceiveBatch) {
+        let Some(socket) = self.sockets.get(n) else { return };
+        // An error is the socket's own and shows again; what it means for peers comes by `take_errors`.
+        if socket.udp.receive_one(batch).unwrap_or(0) > 0 {
+            self.take_batch(n, batch);
         }
     }
 

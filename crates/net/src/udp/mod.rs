@@ -107,6 +107,14 @@ impl UdpSocket {
         batch.fill(self)
     }
 
+    /// Reads one datagram, at less cost than [`UdpSocket::receive`] where no second one waits.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::receive`].
+    pub fn receive_one(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+        batch.fill_one(self)
+    }
+
     /// Hands over what ICMP reported of earlier datagrams: peer and kind of error.
     ///
     /// The socket polls as erroneous until the queue is empty; this empties it.

@@ -1,4 +1,4 @@
-//! Receiving: one `recvmmsg` fills a batch whose memory is used again and again.
+//! Receiving: one system call fills a batch whose memory is used again and again.
 
 use std::io;
 use std::mem;
@@ -106,6 +106,47 @@ impl ReceiveBatch {
                 return Ok(received);
             }
             self.touched = 1;
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return Ok(0);
+            }
+            if error.kind() != io::ErrorKind::Interrupted && !is_left_by_icmp(&error) {
+                return Err(error);
+            }
+        }
+        Ok(0)
+    }
+
+    /// As `fill`, for one datagram and with the plainest call there is: `recvmmsg` reads a header and a list of parts for each
+    /// datagram and then looks whether there is another, which is a third more for the one that comes at moderate load.
+    pub(super) fn fill_one(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        if socket.is_wildcard {
+            // Only a header has room for the address that a datagram was sent to.
+            return self.fill(socket);
+        }
+        self.filled = 0;
+        self.local = socket.local;
+        self.touched = if self.is_wildcard { SLOTS } else { self.touched.max(1) };
+        self.is_wildcard = false;
+        for _ in 0..SLOTS {
+            let mut address_len = RAW_ADDRESS_LEN;
+            // SAFETY: buffer and address are memory of this value, held exclusively, with their true lengths.
+            let received = unsafe {
+                libc::recvfrom(
+                    socket.as_raw_fd(),
+                    self.bytes.as_mut_ptr().cast(),
+                    SLOT_LEN,
+                    libc::MSG_DONTWAIT,
+                    ptr::from_mut(&mut self.addresses[0]).cast(),
+                    &raw mut address_len,
+                )
+            };
+            if let Ok(received) = u32::try_from(received) {
+                self.headers[0].msg_len = received;
+                self.headers[0].msg_hdr.msg_flags = 0;
+                self.filled = 1;
+                return Ok(1);
+            }
             let error = io::Error::last_os_error();
             if error.kind() == io::ErrorKind::WouldBlock {
                 return Ok(0);

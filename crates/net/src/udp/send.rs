@@ -153,8 +153,10 @@ impl Slots {
 
     /// Sends the start of `chunk`: how many went, or why the first did not.
     fn send(&mut self, socket: &UdpSocket, chunk: &[Outgoing], bytes: &[u8]) -> io::Result<usize> {
-        // Most turns at moderate load answer one datagram with one; a call that has no list to read costs less.
-        if let [Outgoing { span, to, from: None }] = chunk {
+        // Most turns at moderate load send a datagram or two; a call that has no list to read costs less.
+        if let [Outgoing { span, to, from: None }, rest @ ..] = chunk
+            && rest.len() < FEW
+        {
             return send_one(socket, &bytes[span.clone()], *to).map(|()| 1);
         }
         let parts = self.parts.as_mut_ptr();
@@ -217,6 +219,8 @@ fn scope_of(address: SocketAddr) -> u32 {
 
 /// Datagrams per system call.
 const CHUNK: usize = 64;
+/// As many or fewer leave one by one.
+const FEW: usize = 4;
 
 /// Bounds of what waits for a socket that takes nothing.
 const MAX_WAITING: usize = 4096;
