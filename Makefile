@@ -34,7 +34,7 @@ bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in
 	$(CARGO) build --release -p server -p bench
 	$(CARGO) run --quiet --release -p bench --bin side_by_side
 
-instructions: peers ## Counts the instructions of a REGISTER and of a call
+instructions: peers ## Counts the instructions of a REGISTER, of a call and of a script's route
 	$(CARGO) run --quiet --release -p bench --bin instructions
 
 fuzz: ## Runs each fuzz target for FUZZ_SECONDS

@@ -1,7 +1,7 @@
-//! Instructions that the server executes for a REGISTER and for a call, counted by callgrind.
+//! Instructions that the server executes for a REGISTER, for a call and for a script's route, counted by callgrind.
 //!
 //! Time depends on the machine and on what else runs there; instructions repeat exactly. The real
-//! engine runs `bench/scripts/bench.cfg` on the simulated network, and only what happens between the
+//! engine runs the scripts of `bench/scripts` on the simulated network, and only what happens between the
 //! arrival of a message and what it makes the server send is counted: no system calls, no simulator.
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use testkit::Network;
 
 /// As in the server.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: net::memory::Allocator = net::memory::Allocator;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,16 +28,35 @@ fn main() -> anyhow::Result<()> {
 struct Workload {
     name: &'static str,
     what: &'static str,
+    script: &'static str,
     run: fn(&mut Network, usize),
 }
 
-const WORKLOADS: [Workload; 2] = [
-    Workload { name: "register", what: "REGISTER, refreshed, and its 200", run: register },
-    Workload { name: "call", what: "INVITE, 180, 200, ACK, BYE, 200 with lookup and Record-Route", run: call },
+const WORKLOADS: [Workload; 4] = [
+    Workload { name: "register", what: "REGISTER, refreshed, and its 200", script: BENCH, run: register },
+    Workload {
+        name: "call",
+        what: "INVITE, 180, 200, ACK, BYE, 200 with lookup and Record-Route",
+        script: BENCH,
+        run: call,
+    },
+    Workload {
+        name: "bare",
+        what: "OPTIONS, answered at once",
+        script: ROUTE,
+        run: |network, number| ask(network, "OPTIONS", number),
+    },
+    Workload {
+        name: "route",
+        what: "INFO, answered after a residential request route",
+        script: ROUTE,
+        run: |network, number| ask(network, "INFO", number),
+    },
 ];
 
-const USAGE: &str = "usage: instructions [--profile register|call]";
-const SCRIPT: &str = include_str!("../../scripts/bench.cfg");
+const USAGE: &str = "usage: instructions [--profile register|call|bare|route]";
+const BENCH: &str = include_str!("../../scripts/bench.cfg");
+const ROUTE: &str = include_str!("../../scripts/route.cfg");
 /// What both runs do; the difference of two runs is free of it and of the start.
 const FEW: usize = 200;
 const MANY: usize = 1200;
@@ -87,7 +106,7 @@ fn callgrind(file: &str, workload: &Workload, count: usize) -> anyhow::Result<St
 }
 
 fn run(workload: &Workload, count: usize) -> anyhow::Result<()> {
-    let mut network = Network::new(SCRIPT);
+    let mut network = Network::new(workload.script);
     for user in 0..USERS {
         register(&mut network, user);
     }
@@ -102,14 +121,20 @@ const CALLEE: &str = "203.0.113.1:5080";
 const SERVER: &str = "192.0.2.1";
 
 fn register(network: &mut Network, number: usize) {
+    ask(network, "REGISTER", number);
+}
+
+/// A request that the server answers itself.
+fn ask(network: &mut Network, method: &str, number: usize) {
     let user = number % USERS;
+    let uri = if method == "REGISTER" { format!("sip:{SERVER}") } else { format!("sip:u{user}@{SERVER}") };
     network.send(
         CALLEE,
         &format!(
-            "REGISTER sip:{SERVER} SIP/2.0\r\n\
+            "{method} {uri} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {CALLEE};branch=z9hG4bKr{number:x};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:u{user}@{SERVER}>;tag={number:x}\r\nTo: <sip:u{user}@{SERVER}>\r\n\
-             Call-ID: {user:x}-register@bench\r\nCSeq: {number} REGISTER\r\nContact: <sip:u{user}@{CALLEE}>\r\n\
+             Call-ID: {user:x}-register@bench\r\nCSeq: {number} {method}\r\nContact: <sip:u{user}@{CALLEE}>\r\n\
              Expires: 3600\r\nUser-Agent: bench\r\nContent-Length: 0\r\n\r\n"
         ),
     );

@@ -1,4 +1,4 @@
-//! REGISTER and its 200, from the port where the user will be called.
+//! REGISTER and its 200, from the port where the user will be called; or another request that is answered at once.
 
 use std::io::Write;
 use std::time::Instant;
@@ -8,6 +8,7 @@ use super::{Outbox, Report, Side, Workload, message};
 /// Registrations of users `u0`, `u1`, ... in turn; those seen before are refreshed.
 pub struct Registers {
     users: usize,
+    method: &'static str,
     /// Grows from run to run: a refresh needs a higher CSeq (RFC 3261 section 10.3).
     run: u32,
     begun: Vec<(Instant, bool)>,
@@ -18,7 +19,20 @@ pub struct Registers {
 impl Registers {
     /// Registers so many users; more requests than users go round again.
     pub fn new(users: usize, run: u32) -> Registers {
-        Registers { users, run, begun: Vec::new(), text: Vec::with_capacity(1024), report: Report::default() }
+        Registers {
+            users,
+            method: "REGISTER",
+            run,
+            begun: Vec::new(),
+            text: Vec::with_capacity(1024),
+            report: Report::default(),
+        }
+    }
+
+    /// The same users, asking for something else.
+    #[must_use]
+    pub fn asking(self, method: &'static str) -> Registers {
+        Registers { method, ..self }
     }
 
     /// What happened.
@@ -32,15 +46,19 @@ impl Workload for Registers {
         let (user, turn) = (number % self.users, number / self.users);
         let pair = user % out.ends.pairs();
         let (port, server, run) = (out.ends.port(Side::Callee, pair), out.ends.server(), self.run);
-        let cseq = run as usize * 1000 + turn + 1;
+        let (cseq, method) = (run as usize * 1000 + turn + 1, self.method);
+        let uri = match method {
+            "REGISTER" => format!("sip:{server}"),
+            _ => format!("sip:u{user}@{server}"),
+        };
         self.text.clear();
         // Writing to a vector cannot fail.
         let _ = write!(
             self.text,
-            "REGISTER sip:{server} SIP/2.0\r\n\
+            "{method} {uri} SIP/2.0\r\n\
              Via: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{run:x}.{number:x}.R;rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:u{user}@{server}>;tag={number:x}\r\nTo: <sip:u{user}@{server}>\r\n\
-             Call-ID: {user:x}-register@bench\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:u{user}@127.0.0.1:{port}>\r\n\
+             Call-ID: {user:x}-register@bench\r\nCSeq: {cseq} {method}\r\nContact: <sip:u{user}@127.0.0.1:{port}>\r\n\
              Expires: 3600\r\nUser-Agent: bench\r\nContent-Length: 0\r\n\r\n",
         );
         out.push(Side::Callee, pair, &self.text);

@@ -22,7 +22,7 @@ use table::Table;
 fn main() -> anyhow::Result<()> {
     let mut plan = Plan::from_arguments(std::env::args().skip(1))?;
     plan.subjects.retain(|subject| is_there(*subject));
-    let comparisons = [&CALLS_OF_MANY, &CALLS_OF_TWO, &REGISTERS];
+    let comparisons = [&CALLS_OF_MANY, &CALLS_OF_TWO, &REGISTERS, &BARE, &ROUTE];
     let wanted = comparisons.into_iter().filter(|comparison| plan.wants(comparison.title));
     let mut tables = wanted.map(|comparison| compare(&plan, comparison)).collect::<anyhow::Result<Vec<_>>>()?;
     if plan.wants(MEMORY) {
@@ -63,6 +63,7 @@ struct Sample {
 /// What the servers are compared by.
 struct Comparison {
     title: &'static str,
+    script: &'static str,
     pairs: usize,
     /// Brings a server to the state that it would be in after an hour; not counted.
     warm_up: fn(&Server, &Plan) -> anyhow::Result<()>,
@@ -73,6 +74,7 @@ struct Comparison {
 
 const CALLS_OF_MANY: Comparison = Comparison {
     title: "Calls between 16 + 16 addresses",
+    script: "bench.cfg",
     pairs: PAIRS,
     warm_up: fill_transactions,
     rest: LINGER,
@@ -82,19 +84,36 @@ const CALLS_OF_TWO: Comparison =
     Comparison { title: "Calls between one address and one other", pairs: 1, ..CALLS_OF_MANY };
 const REGISTERS: Comparison = Comparison {
     title: "REGISTER, refreshed, without authentication",
+    script: "bench.cfg",
     pairs: PAIRS,
     warm_up: |server, _| fill_locations(server, USERS, 1),
     rest: Duration::ZERO,
     measure: register,
+};
+/// What a script costs is the difference of the next two.
+const BARE: Comparison = Comparison {
+    title: "OPTIONS answered at once",
+    script: "route.cfg",
+    pairs: PAIRS,
+    warm_up: |server, plan| ask(server, plan, 0, "OPTIONS").map(drop),
+    rest: Duration::ZERO,
+    measure: |server, plan, run| ask(server, plan, run, "OPTIONS"),
+};
+const ROUTE: Comparison = Comparison {
+    title: "INFO answered after a residential request route",
+    measure: |server, plan, run| ask(server, plan, run, "INFO"),
+    ..BARE
 };
 /// Ended transactions stay for 32 seconds (RFC 3261 timers D and J, RFC 6026 timer L).
 const LINGER: Duration = Duration::from_secs(33);
 
 /// Rounds in which each server has its turn; all run from the first round to the last.
 fn compare(plan: &Plan, comparison: &Comparison) -> anyhow::Result<Table> {
-    let Comparison { title, pairs, .. } = *comparison;
-    let subjects = &plan.subjects;
-    let servers = subjects.iter().map(|subject| Server::start(*subject, pairs)).collect::<anyhow::Result<Vec<_>>>()?;
+    let Comparison { title, script, pairs, .. } = *comparison;
+    // The relay answers no requests; what it does for a REGISTER stands for all that are answered at once.
+    let is_compared = |subject: &&Subject| script == "bench.cfg" || **subject != Subject::Relay;
+    let subjects = plan.subjects.iter().filter(is_compared);
+    let servers = subjects.map(|subject| Server::start(*subject, script, pairs)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut samples: Vec<Vec<Sample>> = servers.iter().map(|_| Vec::new()).collect();
     for server in &servers {
         (comparison.warm_up)(server, plan).with_context(|| server.subject.name())?;
@@ -132,7 +151,12 @@ fn call(server: &Server, plan: &Plan, run: u32) -> anyhow::Result<Sample> {
 }
 
 fn register(server: &Server, plan: &Plan, run: u32) -> anyhow::Result<Sample> {
-    let mut registers = Registers::new(USERS, run);
+    ask(server, plan, run, "REGISTER")
+}
+
+/// Requests that the server answers itself, at the rate of REGISTERs.
+fn ask(server: &Server, plan: &Plan, run: u32, method: &'static str) -> anyhow::Result<Sample> {
+    let mut registers = Registers::new(USERS, run).asking(method);
     let pace = Pace::Rate(plan.registers_per_second);
     let cpu_micros = charged(server, || drive(server, &mut registers, pace, plan.registers))?;
     Ok(Sample { cpu_micros: cpu_micros / plan.registers as f64, report: registers.into_report() })
@@ -145,7 +169,7 @@ fn weigh(plan: &Plan) -> anyhow::Result<Table> {
     // The number of Kamailio's children changes nothing here but the time that this takes.
     let is_weighed = |subject: &&Subject| matches!(subject, Subject::Kamailio(2) | Subject::Ser(_));
     for subject in plan.subjects.iter().filter(is_weighed) {
-        let server = Server::start(*subject, PAIRS)?;
+        let server = Server::start(*subject, "bench.cfg", PAIRS)?;
         let idle = server.resident_bytes()?;
         // The first thousand users fill what a server allocates once.
         fill_locations(&server, USERS, 1)?;
@@ -223,7 +247,7 @@ fn record(plan: &Plan, tables: &[Table]) -> String {
         "# Side by side\n\n\
          Written by `make bench`, which repeats it. {processor}, {cores} cores, Linux {kernel}, loopback, \
          load average {load} at the end (what else ran on the machine widens the ranges), \
-         {kamailio}; every server runs `bench/scripts/bench.cfg` and keeps locations in memory.\n\n\
+         {kamailio}; every server runs the same script of `bench/scripts` and keeps locations in memory.\n\n\
          - *CPU us*: processor time that the kernel charged to the server's processes and threads \
          (`/proc/PID/task/TID/schedstat`, Kamailio's children included) for each call or REGISTER; median of {rounds} \
          alternating rounds, and their range.\n\

@@ -46,7 +46,7 @@ impl Subject {
         program.exists().then_some(program)
     }
 
-    fn arguments(self, address: SocketAddrV4, folder: &Path) -> Vec<OsString> {
+    fn arguments(self, script: &str, address: SocketAddrV4, folder: &Path) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         match self {
             Subject::Relay => arguments.push(address.to_string().into()),
@@ -57,10 +57,10 @@ impl Subject {
                 let options = format!("-DD -E -m 1024 -M 16 -b 4194304 -x fm -X fm -n {children} -l udp:{address}");
                 arguments.extend(options.split(' ').map(OsString::from));
                 arguments.extend(["-P".into(), folder.join("pid").into(), "-Y".into(), folder.into()]);
-                arguments.extend(["-f".into(), SCRIPT.into()]);
+                arguments.extend(["-f".into(), path_of(script)]);
             }
             Subject::Ser(workers) => {
-                arguments.extend(["-f".into(), SCRIPT.into(), "-l".into(), format!("udp:{address}").into()]);
+                arguments.extend(["-f".into(), path_of(script), "-l".into(), format!("udp:{address}").into()]);
                 arguments.extend(["--data-dir".into(), folder.into()]);
                 arguments.extend(workers.into_iter().flat_map(|count| ["--workers".into(), count.to_string().into()]));
             }
@@ -80,16 +80,16 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `subject` at a free port of loopback for so many callers and callees, and waits until it
-    /// answers a REGISTER.
-    pub(crate) fn start(subject: Subject, pairs: usize) -> anyhow::Result<Server> {
+    /// Starts `subject` with a script of `bench/scripts` at a free port of loopback for so many callers and callees, and
+    /// waits until it answers a REGISTER.
+    pub(crate) fn start(subject: Subject, script: &str, pairs: usize) -> anyhow::Result<Server> {
         let program = subject.program().with_context(|| format!("{} is not there", subject.name()))?;
         let address = free_address()?;
         let folder = std::env::temp_dir().join(format!("ser-bench-{}-{}", std::process::id(), address.port()));
         fs::create_dir_all(&folder)?;
         let log = fs::File::create(folder.join("log"))?;
         let child = Command::new(program)
-            .args(subject.arguments(address, &folder))
+            .args(subject.arguments(script, address, &folder))
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -152,8 +152,10 @@ impl Drop for Server {
     }
 }
 
-/// The script that every SIP server runs.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/bench.cfg");
+fn path_of(script: &str) -> OsString {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts")).join(script).into()
+}
+
 const START_DEADLINE: Duration = Duration::from_secs(15);
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
