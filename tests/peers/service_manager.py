@@ -50,8 +50,14 @@ def start():
     )
 
 
+def end(*_):
+    server.kill()
+    os._exit(0)
+
+
 threading.Thread(target=listen, daemon=True).start()
 server = start()
+signal.signal(signal.SIGTERM, end)
 for line in sys.stdin:
     if line.strip() == "stop":
         server.send_signal(signal.SIGTERM)
@@ -59,4 +65,4 @@ for line in sys.stdin:
         print("stopped", len(kept), flush=True)
     else:
         server = start()
-server.send_signal(signal.SIGKILL)
+end()
