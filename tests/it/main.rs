@@ -22,6 +22,7 @@ mod operators;
 mod order;
 mod package;
 mod phones;
+mod registrations;
 mod reload;
 mod restart;
 mod script_tools;

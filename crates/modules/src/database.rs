@@ -144,3 +144,86 @@ fn definition(column: &ColumnName) -> String {
         _ => format!("{column} VARCHAR(255) DEFAULT '' NOT NULL"),
     }
 }
+
+/// A statement of a script as this kind of database reads it.
+///
+/// `{s.escape.common}` writes `\'` for a quote, which is MySQL's way. To the others a backslash is a letter: the quote would
+/// end the text, and its sender go on in SQL. In texts of theirs `\'` becomes `''`, and `\\` one backslash.
+pub(crate) fn portable(kind: Kind, statement: &str) -> std::borrow::Cow<'_, str> {
+    if kind == Kind::MySql || !statement.contains('\\') {
+        return statement.into();
+    }
+    let mut out = String::with_capacity(statement.len() + 8);
+    let mut rest = statement;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '\'' => quoted(rest, &mut out),
+            '"' | '`' => 1 + rest[1..].find(first).map_or(rest.len() - 1, |end| end + 1),
+            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            _ => first.len_utf8(),
+        };
+        if first != '\'' {
+            out.push_str(&rest[..length]);
+        }
+        rest = &rest[length..];
+    }
+    out.into()
+}
+
+/// Copies a text in quotes; returns its length before.
+fn quoted(text: &str, out: &mut String) -> usize {
+    // PostgreSQL reads E'...' as MySQL reads all.
+    let mut letters = out.chars().rev();
+    let is_escaped =
+        matches!(letters.next(), Some('E' | 'e')) && !letters.next().is_some_and(|c| c.is_alphanumeric() || c == '_');
+    out.push('\'');
+    let mut chars = text.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        match (c, chars.peek().map(|(_, next)| *next)) {
+            ('\\', Some(next)) if is_escaped => {
+                out.extend([c, next]);
+                chars.next();
+            }
+            ('\\', Some('\'')) => {
+                out.push_str("''");
+                chars.next();
+            }
+            ('\\', Some(next @ ('\\' | '"'))) => {
+                out.push(next);
+                chars.next();
+            }
+            ('\'', Some('\'')) => {
+                out.push_str("''");
+                chars.next();
+            }
+            ('\'', _) => {
+                out.push('\'');
+                return at + 1;
+            }
+            (c, _) => out.push(c),
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escaped_quote_ends_no_text_in_any_database() {
+        for (statement, expected) in [
+            (r"select 1 where a = 'x\' OR 1=1 --'", r"select 1 where a = 'x'' OR 1=1 --'"),
+            (r"select 'a\\b', 'c\dd', 'e\\'", r"select 'a\b', 'c\dd', 'e\'"),
+            (r"select E'it\'s', 'it\'s'", r"select E'it\'s', 'it''s'"),
+            ("select 'it''s' -- it's\n, 'x\\'y'", "select 'it''s' -- it's\n, 'x''y'"),
+            (r#"select "it's", 'a\'b'"#, r#"select "it's", 'a''b'"#),
+            (r"select /* it's */ 'a\'b'", r"select /* it's */ 'a''b'"),
+            (r"select 'open\'", r"select 'open''"),
+        ] {
+            assert_eq!(portable(Kind::Sqlite, statement), expected, "{statement}");
+            assert_eq!(portable(Kind::MySql, statement), statement);
+        }
+    }
+}

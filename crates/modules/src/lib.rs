@@ -10,6 +10,7 @@ pub mod acc;
 pub mod alias_db;
 pub mod auth;
 pub mod auth_db;
+pub mod avpops;
 pub mod cfgutils;
 pub mod core;
 pub mod corex;
@@ -88,6 +89,7 @@ static CATALOG: &[&Module] = &[
     &later::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
+    &avpops::MODULE,
     &passive::CFG_RPC,
     &cfgutils::MODULE,
     &doors::CTL,

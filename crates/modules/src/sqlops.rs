@@ -45,8 +45,9 @@ const QUERY: Function = Function {
     routes: Routes::ANY,
     doc: "Runs a query and keeps its rows as $dbr(result=>...): 1 with rows, 2 without, 3 when there are more than 10,000 \
           rows and the rest is left out, -1 when it failed. Variables are pasted as they are: a value that came from a \
-          message must pass through {s.escape.common}, or its sender writes SQL of their own.",
-    example: "sql_query(\"ca\", \"select rate from rates where prefix='$(rU{s.escape.common})'\", \"ra\");",
+          message must be written $(var{sql.val.str}), which brings its own quotes, or '$(var{s.escape.common})', or its sender \
+          writes SQL of their own. Both are safe in every kind of database: \\' in a text means a quote in all of them.",
+    example: "sql_query(\"ca\", \"select rate from rates where prefix=$(rU{sql.val.str})\", \"ra\");",
     run: |call| query(call, true),
 };
 
@@ -153,7 +154,10 @@ fn target(call: &Call<'_>) -> Result<(String, Database, String), String> {
     let name = String::from_utf8_lossy(&call.text(0)).into_owned();
     let statement = String::from_utf8(call.text(1).to_vec()).map_err(|_| "the query is not UTF-8".to_owned())?;
     match call.state::<Connections>().by_name.get(&name) {
-        Some(database) => Ok((name, database.clone(), statement)),
+        Some(database) => {
+            let statement = database::portable(database.kind(), &statement).into_owned();
+            Ok((name, database.clone(), statement))
+        }
         None => Err(format!(
             "there is no connection \"{name}\"; modparam(\"sqlops\", \"sqlcon\", \"{name}=>...\") makes it"
         )),
@@ -298,5 +302,21 @@ mod tests {
         assert_eq!(bench.run(&MODULE, "sql_query_async", &["ca", insert]), 1);
         while tables.sql("select tvalue from mtree").is_empty() {}
         assert_eq!(tables.sql("select tvalue from mtree"), ["ru"]);
+    }
+
+    #[test]
+    fn an_escaped_value_is_a_value_whatever_it_holds() {
+        let tables = Tables::new();
+        let mut bench = bench(&tables);
+        tables.sql("insert into mtree (tprefix, tvalue) values ('1', 'us')");
+        for hostile in ["'; DROP TABLE mtree; --", "x' OR '1'='1", "a\\", "\\' OR 1=1 --", "\""] {
+            let common = hostile.replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"");
+            let insert = format!("insert into mtree (tprefix, tvalue) values ('{common}', 'x')");
+            assert_eq!(bench.run_waiting(&MODULE, "sql_query", &["ca", &insert], &tables.runtime), 2, "{hostile}");
+            assert_eq!(tables.sql("select tprefix from mtree where tvalue = 'x'"), [hostile]);
+            let delete = format!("delete from mtree where tprefix = '{common}'");
+            assert_eq!(bench.run_waiting(&MODULE, "sql_query", &["ca", &delete], &tables.runtime), 2, "{hostile}");
+            assert_eq!(tables.sql("select tprefix from mtree"), ["1"], "{hostile}");
+        }
     }
 }

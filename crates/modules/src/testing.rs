@@ -250,6 +250,12 @@ impl Bench {
         }
     }
 
+    /// The state of the module, by its type.
+    pub(crate) fn state_of<T: State>(&self) -> Arc<T> {
+        let state: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(&self.state) as _;
+        state.downcast().expect("a test knows the type of the state")
+    }
+
     /// As [`Bench::run`], waiting for what the function waits for.
     pub(crate) fn run_waiting(
         &mut self,
@@ -518,7 +524,7 @@ impl Tables {
     pub(crate) fn new() -> Tables {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let serial = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("ser-modules-{}-{serial}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("ser-tables-{}-{serial}", std::process::id()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
         let address = directory.join("test.db").to_string_lossy().into_owned();
         let database = runtime.block_on(async {

@@ -11,6 +11,7 @@ mod substitute;
 use module_api::Module;
 
 pub(crate) use body::REMOVE_BODY;
+pub(crate) use substitute::expression;
 
 /// Text work on messages.
 ///

@@ -134,7 +134,7 @@ fn bad() -> Outcome {
 }
 
 /// A parsed expression.
-struct Expression {
+pub(crate) struct Expression {
     regex: Regex,
     replacement: Vec<u8>,
     is_global: bool,
@@ -180,7 +180,7 @@ impl Expression {
     }
 
     /// `text` with the substitution made; none without a match.
-    fn on(&self, text: &[u8], uri: &[u8]) -> Option<Bytes> {
+    pub(crate) fn on(&self, text: &[u8], uri: &[u8]) -> Option<Bytes> {
         let changes = self.changes(text, uri);
         if changes.is_empty() {
             return None;
@@ -253,7 +253,7 @@ thread_local! {
 /// Computed expressions could be without number.
 const MOST_COMPILED: usize = 256;
 
-fn expression(text: &Bytes) -> Option<Arc<Expression>> {
+pub(crate) fn expression(text: &Bytes) -> Option<Arc<Expression>> {
     COMPILED.with_borrow_mut(|compiled| {
         if let Some(known) = compiled.get(text) {
             return Some(Arc::clone(known));

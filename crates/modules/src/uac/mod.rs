@@ -1,6 +1,7 @@
 //! The server as a user agent client: other names in From and To, credentials for peers, requests of its own.
 
 mod auth;
+mod registration;
 mod replace;
 mod request;
 
@@ -14,7 +15,8 @@ pub(crate) use replace::restore_within;
 /// What the server does in the name of its users towards other servers.
 pub static MODULE: Module = Module {
     name: "uac",
-    doc: "Changes From and To and restores them, gives credentials to peers that ask for them, and sends requests.",
+    doc: "Changes From and To and restores them, gives credentials to peers that ask for them, sends requests, and registers \
+          this server with others.",
     parameters: &PARAMETERS,
     functions: &[
         replace::FROM,
@@ -26,7 +28,17 @@ pub static MODULE: Module = Module {
         auth::AUTH,
         crate::also("uac_auth_mode", auth::AUTH),
         request::SEND,
+        registration::LOOKUP,
+        registration::LOOKUP_URI,
+        registration::STATUS,
+        registration::REQUEST_TO,
+        registration::ENABLE,
+        registration::DISABLE,
+        registration::REFRESH,
+        registration::SEND_REGISTER,
+        registration::SEND_UNREGISTER,
     ],
+    commands: &registration::COMMANDS,
     variables: &[request::FIELDS],
     events: &[Event {
         name: "uac:reply",
@@ -45,6 +57,7 @@ pub(crate) struct Settings {
     user_attribute: Bytes,
     realm_attribute: Bytes,
     password_attribute: Bytes,
+    registrations: Option<Arc<registration::Registrations>>,
 }
 
 static PARAMETERS: [Parameter; 28] = [
@@ -71,20 +84,20 @@ static PARAMETERS: [Parameter; 28] = [
     ignored("default_socket"),
     ignored("event_callback"),
     ignored("force_socket"),
-    ignored("reg_contact_addr"),
-    ignored("reg_db_url"),
-    ignored("reg_db_table"),
-    ignored("reg_timer_interval"),
-    ignored("reg_retry_interval"),
-    ignored("reg_keep_callid"),
-    ignored("reg_random_delay"),
-    ignored("reg_active"),
-    ignored("reg_gc_interval"),
-    ignored("reg_hash_size"),
-    ignored("reg_use_domain"),
     ignored("auth_proxy"),
-    ignored("reload_delta"),
     ignored("reg_aor_attr"),
+    registration::PARAMETERS[0],
+    registration::PARAMETERS[1],
+    registration::PARAMETERS[2],
+    registration::PARAMETERS[3],
+    registration::PARAMETERS[4],
+    registration::PARAMETERS[5],
+    registration::PARAMETERS[6],
+    registration::PARAMETERS[7],
+    registration::PARAMETERS[8],
+    registration::PARAMETERS[9],
+    registration::PARAMETERS[10],
+    registration::PARAMETERS[11],
 ];
 
 const fn text(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
@@ -96,7 +109,7 @@ const fn ignored(name: &'static str) -> Parameter {
         name,
         kind: SettingKind::Ignored,
         default: "",
-        doc: "Has no effect: the server does not register with others, and the Record-Route remembers what was changed.",
+        doc: "Has no effect: the Record-Route remembers what was changed.",
     }
 }
 
@@ -121,5 +134,6 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
         user_attribute: attribute("auth_username_avp"),
         realm_attribute: attribute("auth_realm_avp"),
         password_attribute: attribute("auth_password_avp"),
+        registrations: registration::make(setup)?,
     }))
 }

@@ -88,9 +88,11 @@ pub(super) fn sql(name: &str, value: &Value) -> Value {
         "sql.val" if is_number => value.clone(),
         _ => {
             let mut out = vec![b'\''];
+            // A quote is doubled, which every kind of database reads alike. A backslash means something to MySQL alone,
+            // and what hands statements to the others takes the second away again.
             for byte in value.to_bytes().iter() {
                 if matches!(byte, b'\'' | b'\\') {
-                    out.push(b'\\');
+                    out.push(*byte);
                 }
                 out.push(*byte);
             }

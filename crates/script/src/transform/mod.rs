@@ -177,7 +177,7 @@ mod tests {
             ("s.escape.csv", &[], "a\"b", "\"a\"\"b\""),
             ("s.rmhlws", &[], "a\r\n b", "a b"),
             ("val.jsonqe", &[], "a\"b\n", "\"a\\\"b\\n\""),
-            ("sql.val", &[], "it's", "'it\\'s'"),
+            ("sql.val", &[], "it's", "'it''s'"),
             ("sql.val.int", &[], "x", "0"),
             ("sock.host", &[], "tcp:[2001:db8::1]:5060", "[2001:db8::1]"),
             ("sock.port", &[], "udp:192.0.2.1:5060", "5060"),
