@@ -19,7 +19,7 @@ loadmodule "sl.so"
 loadmodule "pv.so"
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
-loadmodule "siputils.so"
+loadmodule "textops.so"
 loadmodule "auth.so"
 loadmodule "xlog.so"
 modparam("registrar", "min_expires", 120)
