@@ -150,3 +150,60 @@ fn a_limit_counts_the_calls_of_one_caller() {
     network.settle();
     assert_eq!(network.start_lines(CALLER), ["SIP/2.0 100 Trying"]);
 }
+
+/// A call of 65 seconds from its answer, 68 from its INVITE, whose note is written down; the lines that the log has of it.
+fn recorded(settings: &str, hangs_up: &str) -> Vec<String> {
+    let settings = format!(
+        "loadmodule \"acc.so\"\nmodparam(\"acc\", \"cdr_enable\", 1)\n\
+         modparam(\"acc\", \"cdr_extra\", \"note=$dlg_var(note)\")\n{settings}"
+    );
+    let mut network = network(&settings, TRACK);
+    network.send(CALLER, &request("INVITE", "z9hG4bK1", ""));
+    network.settle();
+    let invite = network.received_one(CALLEE);
+    let route = line(&invite, "Record-Route:").unwrap().replace("Record-Route:", "Route:");
+    network.advance(Duration::from_millis(3000));
+    network.send(CALLEE, &answer(&invite, "200 OK"));
+    network.settle();
+    network.send(CALLER, &with_line(&request("ACK", "z9hG4bK2", ";tag=b1"), &route));
+    network.advance(Duration::from_secs(65));
+    network.received(CALLER);
+    network.received(CALLEE);
+    if hangs_up == "caller" {
+        network.send(CALLER, &with_line(&request("BYE", "z9hG4bK3", ";tag=b1"), &route));
+        network.settle();
+        let bye = network.received_one(CALLEE);
+        network.send(CALLEE, &answer(&bye, "200 OK"));
+        network.settle();
+    } else {
+        network.advance(Duration::from_secs(600));
+    }
+    network.logged().into_iter().filter(|line| line.starts_with("ACC: ")).collect()
+}
+
+fn duration_of(line: &str) -> f64 {
+    line.split(';').find_map(|part| part.strip_prefix("duration=")).expect("a duration").parse().expect("a number")
+}
+
+#[test]
+fn a_call_that_is_over_leaves_one_record_with_who_ended_it_and_how_long_it_was() {
+    let lines = recorded("", "caller");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("ACC: call ended: start_time="), "{}", lines[0]);
+    assert!(lines[0].contains(";call_id=c1@198.51.100.1;ended_by=caller;") && lines[0].ends_with(";note=kept"));
+    assert!((68.0..68.5).contains(&duration_of(&lines[0])), "{}", lines[0]);
+}
+
+#[test]
+fn a_record_may_begin_with_the_answer() {
+    let lines = recorded("modparam(\"acc\", \"cdr_start_on_confirmed\", 1)", "caller");
+    assert!((65.0..65.5).contains(&duration_of(&lines[0])), "{lines:?}");
+}
+
+#[test]
+fn a_call_whose_time_was_up_is_recorded_when_that_is_asked_for() {
+    let ends = "modparam(\"dialog\", \"default_timeout\", 120)\nmodparam(\"dialog\", \"send_bye\", 1)";
+    assert_eq!(recorded(ends, "nobody"), Vec::<String>::new());
+    let lines = recorded(&format!("{ends}\nmodparam(\"acc\", \"cdr_expired_dlg_enable\", 1)"), "nobody");
+    assert!(lines.len() == 1 && lines[0].contains(";ended_by=timeout;"), "{lines:?}");
+}

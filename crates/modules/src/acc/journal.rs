@@ -93,7 +93,7 @@ fn ser_format(call: &Call<'_>, facts: &Facts, letters: &str, line: &mut Vec<u8>)
 }
 
 /// A value without line ends: one that forged a second record would be believed.
-fn push_clean(line: &mut Vec<u8>, value: &[u8]) {
+pub(super) fn push_clean(line: &mut Vec<u8>, value: &[u8]) {
     line.extend(value.iter().map(|octet| if octet.is_ascii_control() { b' ' } else { *octet }));
 }
 

@@ -1,5 +1,6 @@
-//! Accounting: what became of calls, to the log, to files and to a database.
+//! Accounting: what became of requests and of calls, to the log, to files and to a database.
 
+mod cdr;
 mod facts;
 mod journal;
 mod observe;

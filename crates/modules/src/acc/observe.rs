@@ -1,5 +1,8 @@
 //! Which transactions are accounted, and when.
 
+use std::sync::PoisonError;
+
+use bytes::Bytes;
 use module_api::{Call, Happening, Replied};
 use sip_message::Method;
 
@@ -21,6 +24,9 @@ pub(super) fn observe(call: &mut Call<'_>, happening: &Happening<'_>) {
 
 fn on_reply(call: &mut Call<'_>, replied: &Replied<'_>) {
     let state = call.state::<Accounting>();
+    if call.context.message.method() == Method::Cancel {
+        note_elsewhere(call, state);
+    }
     let sinks = state.wanted(call.context);
     if sinks.is_empty() || is_skipped_cancel(call, state) || !is_accounted(call, state, replied) {
         return;
@@ -32,6 +38,36 @@ fn on_reply(call: &mut Call<'_>, replied: &Replied<'_>) {
         to_tag: Some(replied.to_tag),
     };
     journal::write(call, &event, sinks, &state.acc_table);
+}
+
+/// Cancelled calls that are remembered until their INVITE has failed, which is a moment later.
+const MOST_ELSEWHERE: usize = 4096;
+
+/// Takes down that a call which is being cancelled was answered elsewhere (RFC 3326 section 2: cause 200).
+fn note_elsewhere(call: &Call<'_>, state: &Accounting) {
+    let message = &call.context.message;
+    let is_elsewhere = message.headers_with_name(b"Reason").any(|header| {
+        let text = String::from_utf8_lossy(&header.unfolded()).to_ascii_lowercase();
+        text.split(',').any(|reason| {
+            let mut parts = reason.split(';').map(str::trim);
+            parts.next() == Some("sip") && parts.any(|part| part.replace(' ', "") == "cause=200")
+        })
+    });
+    if is_elsewhere {
+        let mut elsewhere = state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        if elsewhere.len() >= MOST_ELSEWHERE {
+            elsewhere.pop_front();
+        }
+        elsewhere.push_back(Bytes::copy_from_slice(message.call_id()));
+    }
+}
+
+/// Whether a failed call was answered elsewhere: nobody has missed it.
+fn was_elsewhere(call: &Call<'_>, state: &Accounting) -> bool {
+    let mut elsewhere = state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = elsewhere.len();
+    elsewhere.retain(|call_id| call_id != call.context.message.call_id());
+    elsewhere.len() < before
 }
 
 fn is_skipped_cancel(call: &Call<'_>, state: &Accounting) -> bool {
@@ -55,7 +91,7 @@ fn on_missed(call: &mut Call<'_>, event: &Event<'_>) {
         return;
     }
     let sinks = state.wanted_missed(call.context);
-    if sinks.is_empty() {
+    if sinks.is_empty() || was_elsewhere(call, state) {
         return;
     }
     journal::write(call, event, sinks, &state.missed_table);

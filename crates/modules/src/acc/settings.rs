@@ -1,17 +1,20 @@
 //! What can be set, and the start of the module.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use module_api::{Context, Dialect, Level, Parameter, SettingKind, Setup, SetupError, State};
 use store::{ColumnName, Database, Spool, TableName};
 
+use super::cdr;
 use super::table::{Columns, KAMAILIO_COLUMNS, SER_COLUMNS};
 use crate::database::{column, named, unfit};
 use crate::named_variable::{self, NamedVariable};
 
-pub(super) static PARAMETERS: [Parameter; 63] = [
+pub(super) static PARAMETERS: [Parameter; 76] = [
     flag("log_flag", "The flag of requests that get a line in the log. In SER scripts 0 means none."),
     flag("log_missed_flag", "The flag of INVITEs that get a line in the log when they reach nobody."),
     flag("db_flag", "The flag of requests that get a row in the database. In SER scripts 0 means none."),
@@ -98,7 +101,20 @@ pub(super) static PARAMETERS: [Parameter; 63] = [
     ignored("service_type", "Has no effect: there is no RADIUS here."),
     ignored("diameter_flag", "Has no effect: there is no Diameter here."),
     ignored("diameter_missed_flag", "Has no effect: there is no Diameter here."),
-    ignored("cdr_enable", "Has no effect: records are of transactions."),
+    cdr::PARAMETERS[0],
+    cdr::PARAMETERS[1],
+    cdr::PARAMETERS[2],
+    cdr::PARAMETERS[3],
+    cdr::PARAMETERS[4],
+    cdr::PARAMETERS[5],
+    cdr::PARAMETERS[6],
+    cdr::PARAMETERS[7],
+    cdr::PARAMETERS[8],
+    cdr::PARAMETERS[9],
+    cdr::PARAMETERS[10],
+    cdr::PARAMETERS[11],
+    cdr::PARAMETERS[12],
+    cdr::PARAMETERS[13],
 ];
 
 const COLUMN: &str = "The name of a column.";
@@ -144,6 +160,10 @@ pub(super) struct Accounting {
     pub(super) time_columns: Option<[ColumnName; 2]>,
     pub(super) spool: Option<Spool>,
     pub(super) json: Option<Mutex<File>>,
+    /// Records of whole calls.
+    pub(super) calls: Option<cdr::Records>,
+    /// Call-IDs of INVITEs that were cancelled because somebody else has answered.
+    pub(super) elsewhere: Mutex<VecDeque<Bytes>>,
 }
 
 /// Where a record goes besides the file of JSON lines.
@@ -214,12 +234,19 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         time_columns: (time_mode > 0).then_some(time_columns),
         spool: None,
         json: json_file(setup)?,
+        calls: cdr::Records::read(setup)?,
+        elsewhere: Mutex::default(),
     };
-    let has_database = setup.is_set("db_url") || state.db_flag.is_some() || state.db_missed_flag.is_some();
+    let has_database = setup.is_set("db_url")
+        || state.db_flag.is_some()
+        || state.db_missed_flag.is_some()
+        || state.calls.as_ref().is_some_and(|calls| calls.table.is_some());
     if has_database {
         state.spool = Some(open_spool(setup, &state)?);
     }
-    Ok(Arc::new(state))
+    let state = Arc::new(state);
+    cdr::watch(setup, &state)?;
+    Ok(state)
 }
 
 fn flag_of(setup: &Setup<'_>, name: &'static str) -> Result<Option<u32>, SetupError> {
@@ -285,7 +312,8 @@ fn open_spool(setup: &Setup<'_>, state: &Accounting) -> Result<Spool, SetupError
     let limit = u64::try_from(setup.int("spool_size")).unwrap_or(0).max(1) << 20;
     let (spool, drain) = Spool::create(&root, database.address(), limit).map_err(cannot)?;
     for drain in drains.into_iter().chain([drain]) {
-        let waits = vec![state.acc_table.clone(), state.missed_table.clone()];
+        let calls = state.calls.as_ref().and_then(|calls| calls.table.clone());
+        let waits = [&state.acc_table, &state.missed_table].into_iter().cloned().chain(calls).collect();
         let log = Arc::clone(setup.log);
         let report = Arc::new(move |line: &str| log(Level::Error, &format!("accounting: {line}")));
         (setup.spawn)(Box::pin(drain.run(database.clone(), waits, report)));
@@ -306,6 +334,11 @@ fn prepare(setup: &Setup<'_>, database: &Database, state: &Accounting) -> Result
             if outcome.is_err() {
                 return;
             }
+        }
+        if let Some((calls, table)) = state.calls.as_ref().and_then(|calls| Some((calls, calls.table.as_ref()?))) {
+            let version = version.map(|_| [2]);
+            let columns = calls.columns();
+            outcome = crate::database::ensure_table(database, table, &columns, version.as_ref().map(|v| &v[..])).await;
         }
     }));
     outcome

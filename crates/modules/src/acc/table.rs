@@ -105,7 +105,7 @@ fn ser(facts: &Facts, addresses: &Addresses) -> Vec<Cell> {
 }
 
 /// Kamailio writes what is undefined as an empty text, since the columns of its schema take no NULL.
-fn cell(value: Value) -> Cell {
+pub(super) fn cell(value: Value) -> Cell {
     match value {
         Value::Null => Cell::Text(String::new()),
         // Text, whatever the column: it is converted where the column holds numbers, and most hold text.

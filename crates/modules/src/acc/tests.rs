@@ -88,6 +88,29 @@ fn a_call_is_missed_once_for_each_time_that_the_flag_was_set() {
     assert_eq!(lines(&bench).len(), 2);
 }
 
+// RFC 3326 section 2.
+#[test]
+fn a_call_that_was_answered_elsewhere_is_not_missed() {
+    let mut bench = bench(&[("log_missed_flag", Value::Int(2))], Dialect::Kamailio);
+    let invite = bench.context.message.clone();
+    let cancel = |reason: &str| {
+        let text = crate::testing::INVITE
+            .replacen("INVITE sip", "CANCEL sip", 1)
+            .replacen("314159 INVITE", "314159 CANCEL", 1)
+            .replacen("Subject", &format!("Reason: {reason}\r\nSubject"), 1);
+        Bench::new(&text).context.message.clone()
+    };
+    for (reason, count) in [("SIP;cause=200;text=\"Call completed elsewhere\"", 0), ("SIP ;cause=487", 1)] {
+        bench.host.logged.clear();
+        bench.context.message = cancel(reason);
+        replied(&mut bench, 200, "canceling");
+        bench.context.message = invite.clone();
+        bench.context.set_flag(2, true);
+        happens(&mut bench, &Happening::Failed { code: 487, reply: None });
+        assert_eq!(bench.host.logged.len(), count, "{reason}");
+    }
+}
+
 #[test]
 fn flag_0_means_none_in_ser_and_flag_0_in_kamailio() {
     for (dialect, count) in [(Dialect::Ser, 0), (Dialect::Kamailio, 1)] {

@@ -54,6 +54,12 @@ pub(super) struct Facts {
     pub(super) request_uri: Bytes,
     pub(super) caller: Leg,
     pub(super) callee: Leg,
+    /// When its INVITE was seen, by the wall clock.
+    pub(super) created: Duration,
+    /// When it first rang, by the wall clock; zero before.
+    pub(super) rang: Duration,
+    /// Whose credentials were verified in the INVITE; empty: nobody's.
+    pub(super) identity: Bytes,
     /// When it began to be up, by the wall clock; zero before.
     pub(super) started: Duration,
     /// How long it may last once it is up.
@@ -105,6 +111,9 @@ impl Dialog {
                 request_uri: Bytes::copy_from_slice(invite.request_uri()),
                 caller,
                 callee: Leg::default(),
+                created: Duration::ZERO,
+                rang: Duration::ZERO,
+                identity: Bytes::new(),
                 started: Duration::ZERO,
                 lifetime: Duration::ZERO,
                 expires: Duration::MAX,

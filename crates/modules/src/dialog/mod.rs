@@ -3,15 +3,18 @@
 mod call;
 mod command;
 mod function;
+mod over;
 mod profile;
 mod settings;
 mod table;
 mod track;
 mod variable;
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock, Weak};
 
 use module_api::{Call, Event, Module, Server, Setup, SetupError, State};
+
+pub(crate) use over::{Ending, Over};
 
 use call::{Dialog, Side};
 use profile::Profiles;
@@ -65,6 +68,7 @@ pub(crate) struct Dialogs {
     table: Table,
     profiles: Profiles,
     server: Arc<dyn Server>,
+    watchers: RwLock<Vec<(Weak<dyn State>, over::Watcher)>>,
 }
 
 fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
@@ -74,6 +78,7 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
         table: Table::default(),
         profiles,
         server: Arc::clone(setup.server),
+        watchers: RwLock::default(),
     }))
 }
 

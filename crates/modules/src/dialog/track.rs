@@ -8,6 +8,7 @@ use module_api::{Call, Happening, Host, Replied, RouteKind, made_up_context};
 use sip_message::{Message, Method, NameAddr, Uri};
 
 use super::call::{Dialog, Side, Stage, request_to};
+use super::over::{self, Ending};
 use super::{Chosen, Dialogs};
 
 /// Begins to track the dialog of an INVITE, unless that is done already.
@@ -21,6 +22,10 @@ pub(super) fn begin(call: &mut Call<'_>) -> Option<Arc<Dialog>> {
     let dialog = state.table.begin(&message, call.context.arrival.socket)?;
     {
         let mut facts = dialog.facts();
+        facts.created = now;
+        facts.identity = crate::auth::verified(call.context)
+            .map(|credentials| Bytes::copy_from_slice(credentials.username))
+            .unwrap_or_default();
         facts.lifetime = state.settings.lifetime;
         facts.expires = now + state.settings.early;
         facts.ends_with_bye = state.settings.ends_with_bye;
@@ -55,7 +60,11 @@ fn on_invite_reply(call: &mut Call<'_>, replied: &Replied<'_>) {
     let Some(dialog) = known.or_else(|| is_flagged.then(|| begin(call)).flatten()) else { return };
     let stage = dialog.facts().stage;
     match replied.code {
-        ..200 if stage == Stage::Unconfirmed => dialog.facts().stage = Stage::Early,
+        ..200 if stage == Stage::Unconfirmed => {
+            let mut facts = dialog.facts();
+            facts.stage = Stage::Early;
+            facts.rang = call.host.unix_time();
+        }
         ..200 => {}
         200..300 if stage < Stage::Answered => {
             let now = call.host.unix_time();
@@ -80,7 +89,9 @@ fn on_invite_reply(call: &mut Call<'_>, replied: &Replied<'_>) {
         200..300 => {}
         _ if stage < Stage::Answered => {
             end(&state, &dialog);
+            call.context.set_note(Chosen(Arc::clone(&dialog)));
             run_event(call, "dialog:failed");
+            over::tell(call, &state, &dialog, Ending::Failed, replied.code);
         }
         _ => {}
     }
@@ -104,6 +115,8 @@ fn on_reply_within(call: &mut Call<'_>, replied: &Replied<'_>) {
         call.context.set_note(Chosen(Arc::clone(&dialog)));
         end(&state, &dialog);
         run_event(call, "dialog:end");
+        let ending = if request.method() == Method::Bye { side.into() } else { Ending::Lost };
+        over::tell(call, &state, &dialog, ending, 200);
     }
 }
 
@@ -165,16 +178,21 @@ fn on_time(state: &Weak<Dialogs>, dialog: &Weak<Dialog>, host: &mut dyn Host) {
         return;
     }
     if ends_with_bye && stage >= Stage::Answered {
-        say_bye(&state, &dialog, host, &[Side::Caller, Side::Callee]);
+        hang_up(&state, &dialog, host, &[Side::Caller, Side::Callee], Ending::Timeout);
         return;
     }
     end(&state, &dialog);
     let event = if stage >= Stage::Answered { "dialog:end" } else { "dialog:failed" };
     start_event(&dialog, event, host);
+    over::tell_without_message(host, &state, &dialog, Ending::Timeout);
 }
 
 /// Ends a call from the middle: a BYE to each of `sides`, or where it still rings a reply to the caller.
 pub(super) fn say_bye(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, host: &mut dyn Host, sides: &[Side]) {
+    hang_up(state, dialog, host, sides, Ending::Server);
+}
+
+fn hang_up(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, host: &mut dyn Host, sides: &[Side], ending: Ending) {
     let stage = dialog.facts().stage;
     if stage == Stage::Ended {
         return;
@@ -195,6 +213,7 @@ pub(super) fn say_bye(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, host: &mut dyn
     if sides.len() == 2 {
         end(state, dialog);
         start_event(dialog, "dialog:end", host);
+        over::tell_without_message(host, state, dialog, ending);
     }
 }
 
