@@ -1,8 +1,10 @@
 //! Finding credentials, judging them, and taking them off.
 
+use std::sync::PoisonError;
+
 use module_api::{Call, Context, Function, Outcome, Param, ParamKind, Reply, Routes};
 use sip_message::{HeaderName, Message, Method, Span};
-use sip_proto::digest::{Algorithm, Credentials, Nonces, Verdict, ha1, verify};
+use sip_proto::digest::{Algorithm, Credentials, Verdict, ha1, verify};
 
 use super::settings::Authentication;
 
@@ -161,15 +163,26 @@ impl Claim {
     /// Judges the credentials; `ha1` is none when there is no such user.
     ///
     /// `method` stands in for the request's own, unless it is empty.
-    pub(crate) fn judge(&self, call: &mut Call<'_>, nonces: &Nonces, method: &[u8], ha1: Option<&str>) -> Check {
+    pub(crate) fn judge(&self, call: &mut Call<'_>, auth: &Authentication, method: &[u8], ha1: Option<&str>) -> Check {
         let Some(credentials) = self.credentials() else { return Check::Refused };
         let method = if method.is_empty() { call.context.message.method_text() } else { method };
-        match verify(&credentials, method, ha1, nonces, call.host.unix_time()) {
-            Verdict::Accepted => {
+        let now = call.host.unix_time();
+        // A script may ask twice about the same request.
+        let is_known = verified(call.context).is_some_and(|known| known == credentials);
+        let is_new = || {
+            is_known
+                || auth
+                    .uses
+                    .as_ref()
+                    .is_none_or(|uses| uses.lock().unwrap_or_else(PoisonError::into_inner).admit(&credentials, now))
+        };
+        match verify(&credentials, method, ha1, &auth.nonces, now) {
+            Verdict::Accepted if is_new() => {
                 call.context.set_note(Verified(self.clone()));
                 Check::Accepted
             }
-            Verdict::Stale => {
+            // A replay, or one more use of a nonce that is good once: as good as an old nonce (RFC 7616 section 3.3).
+            Verdict::Accepted | Verdict::Stale => {
                 call.context.set_note(WasStale);
                 Check::Stale
             }

@@ -72,7 +72,7 @@ fn check(call: &mut Call<'_>, kind: Kind, method: &[u8]) -> Check {
     let is_ha1 = Value::Str(call.text(2)).to_int() & IS_HA1 != 0;
     let ha1 = if is_ha1 { Some(password) } else { claim.ha1_of(&password) };
     let auth = call.state::<Authentication>();
-    claim.judge(call, &auth.nonces, method, ha1.as_deref())
+    claim.judge(call, auth, method, ha1.as_deref())
 }
 
 fn claim(call: &Call<'_>, kind: Kind) -> Option<Claim> {
@@ -89,7 +89,7 @@ fn is_of_sender(call: &Call<'_>, kind: Kind) -> bool {
 mod tests {
     use super::super::{Authentication, MODULE};
     use crate::testing::{Bench, INVITE, make, signed};
-    use module_api::{Dialect, State};
+    use module_api::{Dialect, Setting, State, Value};
     use std::sync::Arc;
 
     fn state() -> Arc<dyn State> {
@@ -118,6 +118,18 @@ mod tests {
         let args = ["", "secret", "0", "1"];
         assert_eq!(bench("alice", "secret", &state).run(&MODULE, "pv_auth_check", &args), 1);
         assert_eq!(bench("eve", "secret", &state).run(&MODULE, "pv_auth_check", &args), -8);
+    }
+
+    #[test]
+    fn a_nonce_that_is_good_once_is_stale_for_the_next_request_and_not_for_the_next_question() {
+        let settings = [Setting { name: "one_time_nonce".into(), value: Value::Int(1) }];
+        let state = make(&MODULE, &settings, Dialect::Kamailio, &|_| None).unwrap();
+        let args = ["example.com", "secret", "0"];
+        let mut first = bench("alice", "secret", &state);
+        assert_eq!(first.run(&MODULE, "pv_proxy_authenticate", &args), 1);
+        assert_eq!(first.run(&MODULE, "pv_proxy_authenticate", &args), 1);
+        assert_eq!(bench("alice", "secret", &state).run(&MODULE, "pv_proxy_authenticate", &args), -4);
+        assert_eq!(bench("alice", "guess", &state).run(&MODULE, "pv_proxy_authenticate", &args), -2);
     }
 
     #[test]

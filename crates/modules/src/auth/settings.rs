@@ -1,16 +1,18 @@
 //! What `modparam` can set about authentication.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use module_api::{Parameter, SettingKind, Setup, SetupError, State};
 use sip_message::{Message, Method, Uri};
-use sip_proto::digest::{Algorithm, Nonces, ha1};
+use sip_proto::digest::{Algorithm, Nonces, Uses, ha1};
 
 /// The state of module auth.
 pub(crate) struct Authentication {
     /// Makes nonces and knows them again.
     pub(crate) nonces: Nonces,
+    /// Knows what nonces have been used for, where that counts.
+    pub(super) uses: Option<Mutex<Uses>>,
     /// What challenges offer, most preferred first.
     pub(super) algorithms: Vec<Algorithm>,
     /// What realms begin with that does not count.
@@ -61,16 +63,33 @@ pub(super) static PARAMETERS: [Parameter; 18] = [
         doc: "Taken off the front of realms: with \"sip.\" users of sip.example.com authenticate as those of example.com.",
     },
     ignored("qop", "Has no effect: the flags of a challenge say whether qop is offered."),
-    ignored("nonce_count", "Has no effect: nonces are not counted."),
-    ignored("one_time_nonce", "Has no effect: nonces may be used until they expire."),
+    Parameter {
+        name: "nonce_count",
+        kind: SettingKind::Int,
+        default: "0",
+        doc: "1: each count (`nc`) of a nonce is good once, whichever order they come in; a replay gets a fresh challenge. \
+              A request that is repeated because its reply was lost is one too, unless the script absorbs it before, \
+              as with t_check_trans().",
+    },
+    Parameter {
+        name: "one_time_nonce",
+        kind: SettingKind::Int,
+        default: "0",
+        doc: "1: each nonce is good for one request.",
+    },
     ignored("nonce_auth_max_drift", "Has no effect: a nonce of the future is never good."),
     ignored("auth_checks_register", "Has no effect: a nonce is bound to its realm and time."),
     ignored("auth_checks_no_dlg", "Has no effect: a nonce is bound to its realm and time."),
     ignored("auth_checks_in_dlg", "Has no effect: a nonce is bound to its realm and time."),
     ignored("force_stateless_reply", "Has no effect: a challenge takes the transaction where there is one."),
     ignored("use_domain", "Has no effect."),
-    ignored("nc_array_size", "Has no effect: nonces are not counted."),
-    ignored("nc_array_order", "Has no effect: nonces are not counted."),
+    Parameter {
+        name: "nc_array_size",
+        kind: SettingKind::Int,
+        default: "1048576",
+        doc: "How many nonces may be in use at a time where they are counted; beyond it a client is challenged again.",
+    },
+    ignored("nc_array_order", "Has no effect: see nc_array_size."),
     ignored("add_authinfo_hdr", "Has no effect."),
     ignored("rpid_prefix", "Has no effect: Remote-Party-ID is not written."),
     ignored("rpid_suffix", "Has no effect: Remote-Party-ID is not written."),
@@ -87,7 +106,12 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     let algorithms = algorithms.ok_or_else(|| bad("algorithm", "must be MD5, SHA-256 or SHA-512-256".into()))?;
     let secret = secret(&setup.text("secret"))?;
     let nonces = Nonces::new(secret, Duration::from_secs(lifetime));
-    Ok(Arc::new(Authentication { nonces, algorithms, realm_prefix: setup.text("realm_prefix") }))
+    let is_once = setup.int("one_time_nonce") != 0;
+    let most = usize::try_from(setup.int("nc_array_size")).ok().filter(|most| *most > 0);
+    let most = most.ok_or_else(|| bad("nc_array_size", "must be a number above 0".into()))?;
+    let is_counted = is_once || setup.int("nonce_count") != 0;
+    let uses = is_counted.then(|| Mutex::new(Uses::new(most, Duration::from_secs(lifetime), is_once)));
+    Ok(Arc::new(Authentication { nonces, uses, algorithms, realm_prefix: setup.text("realm_prefix") }))
 }
 
 /// Algorithms between commas; none when one is unknown.

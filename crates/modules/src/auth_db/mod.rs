@@ -157,7 +157,7 @@ fn no_such_table() -> Outcome {
 fn judge(call: &mut Call<'_>, claim: &Claim, row: Option<&Credentials>, demand: &Demand) -> Outcome {
     let subscribers = call.state::<Subscribers>();
     let ha1 = subscribers.ha1(row, claim);
-    let check = claim.judge(call, &subscribers.auth.nonces, &demand.method, ha1.as_deref());
+    let check = claim.judge(call, &subscribers.auth, &demand.method, ha1.as_deref());
     let is_other = check == Check::Accepted && demand.sender && !claim.is_of_sender(&call.context.message);
     answer(call, if is_other { Check::OtherUser } else { check })
 }

@@ -7,10 +7,12 @@
 mod credentials;
 mod hash;
 mod nonce;
+mod uses;
 
 pub use credentials::Credentials;
 pub use hash::{Algorithm, HexDigest, ha1};
 pub use nonce::Nonces;
+pub use uses::Uses;
 
 use std::time::Duration;
 
