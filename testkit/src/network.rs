@@ -165,6 +165,7 @@ impl Network {
             workers: AtomicUsize::new(1),
             busy_workers: AtomicUsize::new(1),
             is_draining: AtomicBool::new(false),
+            commands: std::sync::OnceLock::new(),
         });
         let begin = Instant::now();
         // As the server does when its workers run.

@@ -15,6 +15,7 @@ mod examples;
 mod figures;
 mod hardening;
 mod harness;
+mod http_at_sip;
 mod large;
 mod logs;
 mod operating;

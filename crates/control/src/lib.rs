@@ -10,6 +10,7 @@ mod commands;
 mod dispatch;
 pub mod events;
 pub mod fifo;
+mod for_scripts;
 mod ground;
 pub mod http;
 pub mod http_client;
@@ -26,6 +27,7 @@ pub use commands::{
     Connection, Connections, Peer, Server, ServerError, SettingValue, StoppedBy, core_commands, server_commands,
 };
 pub use dispatch::{Commands, Owner};
+pub use for_scripts::ForScripts;
 pub use ground::{FrontEnd, Ground, Say};
 pub use path::{Access, OpenError};
 

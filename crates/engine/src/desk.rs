@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use module_api::{Arrival, Level};
 use net::mailbox::{Inbox, Mailbox};
-use net::stream::Streams;
+use net::stream::{ConnectionId, Streams};
 use sip_message::{Message, Transport};
 
 use crate::outgoing::Outgoing;
@@ -104,6 +104,9 @@ impl Desk {
                 Transport::Udp => push(&outgoing),
                 _ => streams::send(streams, number as u16, &mailboxes[number], outgoing),
             }
+        }
+        for connection in self.core.take_to_close() {
+            streams.close(ConnectionId(connection));
         }
         let mut refused = 0;
         for (worker, job) in self.core.take_jobs_for_others() {

@@ -1,11 +1,12 @@
 //! The server as the script's functions see it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use module_api::{
-    Context, Host, Job, Level, Matched, NewTransaction, OnAnswer, OwnRequest, Pending, RelayError, RelayOptions, Reply,
-    ReplyError, RouteId, RouteKind, Socket, Standing, TransactionKey,
+    Context, Host, HttpAnswer, Job, JsonRpc, Level, Matched, NewTransaction, OnAnswer, OwnRequest, Pending, RelayError,
+    RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, Standing, TransactionKey,
 };
 use sip_message::Transport;
 
@@ -116,6 +117,14 @@ impl Host for Core {
 
     fn intervene(&mut self, call_id: &[u8], cseq: u32, reply: Option<(u16, Bytes)>) -> bool {
         self.intervene_in(call_id, cseq, reply)
+    }
+
+    fn answer_http(&mut self, context: &mut Context, answer: &HttpAnswer<'_>) -> bool {
+        self.send_http(context, answer)
+    }
+
+    fn json_rpc(&self) -> Option<Arc<dyn JsonRpc>> {
+        self.shared.commands.get().cloned()
     }
 
     fn release(&mut self, context: &mut Context) {

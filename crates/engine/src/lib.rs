@@ -11,6 +11,7 @@ mod desk;
 mod event;
 mod figures;
 mod host;
+mod http;
 mod later;
 mod news;
 mod observe;

@@ -98,7 +98,11 @@ impl Core {
     fn park(&mut self, mut parked: Parked, wait: Wait) {
         if self.waiting.is_full() {
             self.shared.statistics.refused.increment();
-            self.refuse_overload(&mut parked.context);
+            if parked.after == After::Event {
+                self.refuse_http(&mut parked.context);
+            } else {
+                self.refuse_overload(&mut parked.context);
+            }
             let end = End { code: -1, is_dropped: true, stop: None };
             return self.finish_run(parked, end);
         }
@@ -129,6 +133,9 @@ impl Core {
         }
         if end.stop.is_some() && parked.after == After::Request {
             self.refuse_stopped(&mut parked.context);
+        }
+        if parked.after == After::Event {
+            self.finish_http(&mut parked.context);
         }
         let Some(key) = parked.context.transaction else {
             if parked.after == After::Request {

@@ -11,6 +11,7 @@ use net::mailbox::Mailbox;
 use net::stream::{Closed, Connection, ConnectionId, Destination, Frame, Framer, Sink, Streams};
 use sip_message::{Message, Transport};
 
+use crate::http::{self, How, HttpFramer};
 use crate::outgoing::{Outgoing, Sender};
 use crate::worker::{Mail, Mailboxes};
 use crate::worker_core::Shared;
@@ -48,16 +49,41 @@ impl ToWorkers {
             .or_else(|| sockets.iter().position(|socket| socket.transport == transport && same_kind(&socket.address)));
         SocketId(found.unwrap_or_default() as u16)
     }
+
+    /// Has a worker answer an HTTP request: the same one for all of a connection, in their order.
+    fn on_http(&self, connection: &Connection, request: &[u8]) {
+        let arrival = self.arrival_of(connection);
+        let text = http::as_sip(request, &arrival);
+        let Ok(message) = Message::parse(text, &self.shared.settings.limits) else {
+            return self.shared.statistics.malformed.increment();
+        };
+        let program = self.shared.program.load();
+        let is_taken = program.http_route(message.request_uri()).is_some();
+        let how = How { keeps_open: http::keeps_open(request), is_taken };
+        let job = move |host: &mut dyn Host| http::answer(host, Arc::new(message), arrival, how);
+        let worker = connection.id.0 as usize % self.mailboxes.len();
+        if self.mailboxes[worker].send(Mail::Job(Box::new(job))).is_err() {
+            self.shared.statistics.refused.increment();
+        }
+    }
 }
 
 impl Sink for ToWorkers {
     fn new_framer(&self) -> Box<dyn Framer> {
-        Box::new(SipFramer(sip_message::Framer::new(self.shared.settings.limits.clone())))
+        Box::new(StreamFramer {
+            sip: sip_message::Framer::new(self.shared.settings.limits.clone()),
+            http: None,
+            shared: Arc::clone(&self.shared),
+        })
     }
 
     fn on_message(&self, connection: &Arc<Connection>, bytes: Bytes) {
+        let kept = bytes.clone();
         let message = match Message::parse(bytes, &self.shared.settings.limits) {
             Ok(message) => Arc::new(message),
+            Err(_) if http::is_request(&kept) && self.shared.program.load().speaks_http() => {
+                return self.on_http(connection, &kept);
+            }
             Err(_) => return self.shared.statistics.malformed.increment(),
         };
         let arrival = self.arrival_of(connection);
@@ -114,15 +140,26 @@ pub(crate) fn send(streams: &Streams, worker: u16, mailbox: &Mailbox<Mail>, outg
     }
 }
 
-struct SipFramer(sip_message::Framer);
+/// Cuts a stream into SIP messages; one that turns out to bring HTTP, into HTTP requests, where the script answers those.
+struct StreamFramer {
+    sip: sip_message::Framer,
+    http: Option<HttpFramer>,
+    shared: Arc<Shared>,
+}
 
-impl Framer for SipFramer {
+impl Framer for StreamFramer {
     fn poll(&mut self, buffer: &[u8]) -> Frame {
-        match self.0.poll(buffer) {
+        if let Some(http) = &mut self.http {
+            return http.poll(buffer);
+        }
+        match self.sip.poll(buffer) {
             sip_message::Frame::NeedMore => Frame::NeedMore,
             sip_message::Frame::KeepAlive { len, ping: true } => Frame::Ping(len),
             sip_message::Frame::KeepAlive { len, ping: false } => Frame::Skip(len),
             sip_message::Frame::Message { len } => Frame::Message(len),
+            sip_message::Frame::Broken(_) if http::is_request(buffer) && self.shared.program.load().speaks_http() => {
+                self.http.insert(HttpFramer::new(self.shared.settings.limits.clone())).poll(buffer)
+            }
             sip_message::Frame::Broken(_) => Frame::Broken,
         }
     }

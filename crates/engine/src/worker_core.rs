@@ -1,12 +1,12 @@
 //! The part of a worker that decides, without sockets or a clock of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use module_api::{Arrival, Context, Job, Level, PublicEvents, RouteKind, Socket, TransactionKey};
+use module_api::{Arrival, Context, Job, JsonRpc, Level, PublicEvents, RouteKind, Socket, TransactionKey};
 use script::BoundProgram;
 use sip_message::Message;
 use sip_proto::resolve::{Known, Question, ResolveSettings};
@@ -52,6 +52,8 @@ pub struct Shared {
     pub busy_workers: AtomicUsize,
     /// Set once the server shall take no new work (503) and finish what it has.
     pub is_draining: AtomicBool,
+    /// The server's commands for scripts, once there are any.
+    pub commands: OnceLock<Arc<dyn JsonRpc>>,
 }
 
 impl Shared {
@@ -91,6 +93,8 @@ pub struct Core {
     pub(crate) wheel: Wheel,
     pub(crate) waiting: WaitingRoom,
     pub(crate) outbox: Vec<Outgoing>,
+    /// Connections to be closed once what was queued for them has left.
+    pub(crate) to_close: Vec<u64>,
     pub(crate) random: Random,
     /// How many routes that run at once are inside each other at the moment.
     pub(crate) nesting: u8,
@@ -127,6 +131,7 @@ impl Core {
             wheel: Wheel::new(now),
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
+            to_close: Vec::new(),
             random: Random::new(shared.key, number),
             nesting: 0,
             sent_by: shared.identity.sockets.iter().map(Socket::sent_by).collect(),
@@ -245,6 +250,11 @@ impl Core {
     /// Takes what shall be sent, in order.
     pub fn take_outbox(&mut self) -> std::vec::Drain<'_, Outgoing> {
         self.outbox.drain(..)
+    }
+
+    /// Takes the connections that shall be closed, after everything in the outbox has left.
+    pub fn take_to_close(&mut self) -> std::vec::Drain<'_, u64> {
+        self.to_close.drain(..)
     }
 
     /// Whether something is still waiting for a reply of ours: what a drain waits for.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_message::{Message, Transport};
 
-use crate::{Context, Job, OnAnswer, OwnRequest, RouteId, RouteKind, TransactionKey};
+use crate::{Context, HttpAnswer, Job, JsonRpc, OnAnswer, OwnRequest, RouteId, RouteKind, TransactionKey};
 
 /// The server as a module sees it: time, names, transactions and sending.
 ///
@@ -144,6 +144,17 @@ pub trait Host {
     /// Runs a route, found without a context, on a context that nobody else needs. It may wait.
     fn start_route(&mut self, route: RouteId, context: Context) {
         drop((route, context));
+    }
+
+    /// Answers the HTTP request that `context` is about. False when it is none, or has been answered.
+    fn answer_http(&mut self, context: &mut Context, answer: &HttpAnswer<'_>) -> bool {
+        let _ = (context, answer);
+        false
+    }
+
+    /// The commands of the server; none where no server runs, as in `ser explain`.
+    fn json_rpc(&self) -> Option<Arc<dyn JsonRpc>> {
+        None
     }
 }
 

@@ -14,6 +14,7 @@ mod data;
 mod function;
 mod histogram;
 mod host;
+mod http;
 mod module;
 mod observe;
 mod outcome;
@@ -38,6 +39,7 @@ pub use histogram::{Distribution, Histogram, HistogramReading, MOST_BUCKETS, Sca
 pub use host::{
     Host, Level, Matched, NewTransaction, Pending, RelayError, RelayOptions, Reply, ReplyError, Socket, Standing,
 };
+pub use http::{HttpAnswer, HttpRequest, JsonRpc, TakesHttp};
 pub use module::{
     Binding, BlockOn, Event, LogLine, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
 };

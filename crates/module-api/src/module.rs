@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    Command, Counter, Dialect, Function, Gauge, Level, Observe, Server, Statistic, Statistics, Value, Variable,
+    Command, Counter, Dialect, Function, Gauge, Level, Observe, Server, Statistic, Statistics, TakesHttp, Value,
+    Variable,
 };
 
 /// State of a module, made once at start and shared by all workers.
@@ -37,6 +38,8 @@ pub struct Module {
     pub statistics: &'static [Statistic],
     /// Told what happens to transactions, where the module watches them. Costs nothing where no module does.
     pub observe: Option<Observe>,
+    /// Which HTTP requests at a SIP listener the module has `event_route[xhttp:request]` answer; none where it does not.
+    pub takes_http: Option<TakesHttp>,
     /// Makes the state. Runs once, in the order of `loadmodule`, before the server opens a socket.
     pub make: fn(&mut Setup<'_>) -> Result<Arc<dyn State>, SetupError>,
 }
@@ -53,6 +56,7 @@ impl Module {
         commands: &[],
         statistics: &[],
         observe: None,
+        takes_http: None,
         make: |_| Ok(Arc::new(())),
     };
 }

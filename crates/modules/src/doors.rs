@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use module_api::{Module, Parameter, SettingKind, Setup, SetupError, State};
 
+use crate::json_rpc;
+
 /// The ways in that a module's settings ask for; its state.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Doors {
@@ -13,6 +15,8 @@ pub struct Doors {
     pub open: Vec<Door>,
     /// Asked for and not to be had here, with the reason.
     pub refused: Vec<String>,
+    /// Whether JSON that scripts ask for is indented.
+    pub is_pretty: bool,
 }
 
 /// One way in.
@@ -63,9 +67,16 @@ impl DoorKind {
 /// Kamailio's JSON-RPC over FIFO and datagram socket.
 pub static JSONRPCS: Module = Module {
     name: "jsonrpcs",
-    doc: "Takes commands as JSON-RPC 2.0 from a FIFO and from a Unix datagram socket.",
+    doc: "Takes commands as JSON-RPC 2.0 from a FIFO, from a Unix datagram socket, from scripts, and through them over HTTP.",
+    functions: &[json_rpc::DISPATCH, json_rpc::EXEC],
+    variables: &[json_rpc::REPLY],
     parameters: &[
-        int("transport", "6", "Where it listens, as a sum: 2 is the FIFO, 4 the datagram socket."),
+        int(
+            "transport",
+            "6",
+            "Where it listens, as a sum: 2 is the FIFO, 4 the datagram socket; 0 is both. HTTP (1) needs only the route \
+             that calls jsonrpc_dispatch().",
+        ),
         int("pretty_format", "1", "Whether answers are indented."),
         text(
             "fifo_name",
@@ -85,9 +96,12 @@ pub static JSONRPCS: Module = Module {
         ignored("tcp_socket", "Has no effect: option --http of the server serves JSON-RPC to programs elsewhere."),
     ],
     make: |setup| {
-        let transport = setup.int("transport");
+        let transport = match setup.int("transport") {
+            0 => 6,
+            some => some,
+        };
         let is_pretty = setup.int("pretty_format") != 0;
-        let mut doors = Doors::default();
+        let mut doors = Doors { is_pretty, ..Doors::default() };
         if transport & 2 != 0 {
             let kind = DoorKind::JsonFifo;
             doors.open.push(Door { is_pretty, ..door(setup, kind, &FIFO_NAMES)? });
@@ -134,7 +148,7 @@ pub static MI_FIFO: Module = Module {
     ],
     make: |setup| {
         let names = Names { reply_dir: "reply_dir", ..FIFO_NAMES };
-        Ok(Arc::new(Doors { open: vec![door(setup, DoorKind::Fifo, &names)?], refused: Vec::new() }))
+        Ok(Arc::new(Doors { open: vec![door(setup, DoorKind::Fifo, &names)?], ..Doors::default() }))
     },
     ..Module::EMPTY
 };
@@ -153,7 +167,7 @@ pub static FIFO: Module = Module {
     ],
     make: |setup| {
         let names = Names { path: "fifo_file", reply_dir: "fifo_dir", ..FIFO_NAMES };
-        Ok(Arc::new(Doors { open: vec![door(setup, DoorKind::Fifo, &names)?], refused: Vec::new() }))
+        Ok(Arc::new(Doors { open: vec![door(setup, DoorKind::Fifo, &names)?], ..Doors::default() }))
     },
     ..Module::EMPTY
 };

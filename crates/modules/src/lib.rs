@@ -56,11 +56,13 @@ pub mod uac;
 pub mod uac_redirect;
 pub mod uri_db;
 pub mod usrloc;
+pub mod xhttp;
 pub mod xlog;
 
 mod contact_code;
 mod database;
 mod glob;
+mod json_rpc;
 mod log_level;
 mod named_lock;
 mod named_variable;
@@ -144,6 +146,7 @@ static CATALOG: &[&Module] = &[
     &uac::MODULE,
     &uac_redirect::MODULE,
     &usrloc::MODULE,
+    &xhttp::MODULE,
     &xlog::MODULE,
     &domain::MODULE,
     &group::MODULE,

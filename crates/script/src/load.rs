@@ -49,6 +49,8 @@ pub fn load(path: &str, options: &LoadOptions<'_>) -> Loaded {
         program.values = checked.values;
         program.log_prefix = checked.log_prefix;
         let observers = checked.modules.iter().enumerate();
+        let mut takers = checked.modules.iter().enumerate();
+        program.takes_http = takers.find_map(|(n, loaded)| Some((loaded.module.takes_http?, n as u16)));
         program.observers = observers.filter_map(|(n, loaded)| Some((loaded.module.observe?, n as u16))).collect();
         Configuration { dialect, settings, modules: checked.modules, program }
     });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use module_api::{
     Arg, Call, Context, Dialect, Function, Happening, Host, Observe, Other, ParamKind, RouteId, RouteKind, State,
-    Value, Variable,
+    TakesHttp, Value, Variable,
 };
 use regex::bytes::Regex;
 
@@ -40,6 +40,8 @@ pub struct Program {
     pub(crate) bounds: Bounds,
     /// Modules that watch transactions, by their number.
     pub(crate) observers: Vec<(Observe, u16)>,
+    /// The module that says which HTTP requests the script answers.
+    pub(crate) takes_http: Option<(TakesHttp, u16)>,
 }
 
 /// Line and file of a statement.
@@ -330,6 +332,8 @@ pub struct EngineRoutes {
     pub filtered_ack: Option<RouteId>,
     /// `event_route[tcp:closed]`.
     pub connection_closed: Option<RouteId>,
+    /// `event_route[xhttp:request]`.
+    pub http_request: Option<RouteId>,
 }
 
 impl EngineRoutes {
@@ -343,6 +347,7 @@ impl EngineRoutes {
             stateless_response: program.event("sl:local-response"),
             filtered_ack: program.event("sl:filtered-ack"),
             connection_closed: program.event("tcp:closed"),
+            http_request: program.event("xhttp:request"),
         }
     }
 }
@@ -371,6 +376,17 @@ impl BoundProgram {
         for (observe, module) in &self.program.observers {
             observe(&mut Call::new(context, host, &[], self.state(*module), self.program.dialect), happening);
         }
+    }
+
+    /// Whether the script may answer HTTP at all.
+    pub fn speaks_http(&self) -> bool {
+        self.program.takes_http.is_some() && self.engine_routes.http_request.is_some()
+    }
+
+    /// The route that answers an HTTP request with this target (path and query), where one does.
+    pub fn http_route(&self, target: &[u8]) -> Option<RouteId> {
+        let (takes, module) = self.program.takes_http?;
+        self.engine_routes.http_request.filter(|_| takes(self.state(module), target))
     }
 
     /// The state of module number `module`; the checker made sure that there is one.

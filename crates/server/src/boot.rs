@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use ::control::Commands;
@@ -96,6 +96,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         bus: bus.clone(),
     });
     let commands = Commands::new(running.owners(&started), shared.identity.sockets.clone(), Arc::clone(&server));
+    give_to_scripts(&commands, &shared);
     // Before privileges are dropped: the directory of the sockets may belong to root.
     let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir, bus: &bus };
     let opened = front_ends::open(&doors, &running, &commands, runtime.handle())?;
@@ -134,8 +135,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     if has_successor {
         return succeed(kept);
     }
-    remove_pid_file(arguments);
-    Ok(())
+    remove_pid_file(arguments)
 }
 
 /// Becomes the program that lies where this one was started from, with the same options and sockets.
@@ -151,11 +151,18 @@ fn join(workers: Vec<JoinHandle<std::io::Result<()>>>) -> Result<()> {
     Ok(())
 }
 
-fn remove_pid_file(arguments: &Arguments) {
+/// Lets scripts call the server's commands.
+fn give_to_scripts(commands: &Commands, shared: &Shared) {
+    // The first and only time: a reload changes what the table holds, not which it is.
+    let _ = shared.commands.set(Arc::new(::control::ForScripts::new(commands.clone())));
+}
+
+fn remove_pid_file(arguments: &Arguments) -> Result<()> {
     if let Some(file) = &arguments.pid_file {
         // The process ends; a file that cannot be removed is somebody else's by now.
         let _ = std::fs::remove_file(file);
     }
+    Ok(())
 }
 
 /// What the workers share with the rest of the server.
@@ -291,6 +298,7 @@ fn share(
         workers: AtomicUsize::new(around.workers),
         busy_workers: AtomicUsize::new(around.workers),
         is_draining: AtomicBool::new(false),
+        commands: OnceLock::new(),
     }))
 }
 

@@ -1,6 +1,6 @@
 //! How messages are delivered: what the Via of ours says, and over which connections.
 
-use module_api::{Call, Function, Outcome, OwnVia, Param, ParamKind, Routes};
+use module_api::{Call, Function, HttpRequest, Outcome, OwnVia, Param, ParamKind, Routes};
 use sip_message::Host;
 
 pub(super) const ADVERTISED_ADDRESS: Function = Function {
@@ -61,9 +61,15 @@ pub(super) const REPLY_CLOSE: Function = Function {
     name: "set_reply_close",
     params: &[],
     routes: Routes::ANY,
-    doc: "Always true. Connections are kept until they have been idle for tcp_connection_lifetime.",
+    doc: "Always true. Closes the connection of an HTTP request behind its answer. Connections of SIP are kept until \
+          they have been idle for tcp_connection_lifetime: closing one would cut off other transactions on it.",
     example: "set_reply_close();",
-    run: |_| Outcome::TRUE,
+    run: |call| {
+        if let Some(request) = call.context.note::<HttpRequest>().cloned() {
+            call.context.set_note(HttpRequest { keeps_open: false, ..request });
+        }
+        Outcome::TRUE
+    },
 };
 
 pub(super) const FORWARD_NO_CONNECT: Function = Function {
