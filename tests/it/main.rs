@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
+mod captures;
 mod chain;
 mod databases;
 mod editor;

@@ -100,7 +100,6 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     // Before privileges are dropped: the directory of the sockets may belong to root.
     let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir, bus: &bus };
     let opened = front_ends::open(&doors, &running, &commands, runtime.handle())?;
-
     let (user, group) = front_ends::account(arguments, &settings);
     background::drop_privileges(user.as_deref(), group.as_deref())?;
     let own = stations.into_iter().zip(udp);
@@ -135,7 +134,8 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     if has_successor {
         return succeed(kept);
     }
-    remove_pid_file(arguments)
+    remove_pid_file(arguments);
+    Ok(())
 }
 
 /// Becomes the program that lies where this one was started from, with the same options and sockets.
@@ -157,12 +157,11 @@ fn give_to_scripts(commands: &Commands, shared: &Shared) {
     let _ = shared.commands.set(Arc::new(::control::ForScripts::new(commands.clone())));
 }
 
-fn remove_pid_file(arguments: &Arguments) -> Result<()> {
+fn remove_pid_file(arguments: &Arguments) {
     if let Some(file) = &arguments.pid_file {
         // The process ends; a file that cannot be removed is somebody else's by now.
         let _ = std::fs::remove_file(file);
     }
-    Ok(())
 }
 
 /// What the workers share with the rest of the server.

@@ -113,6 +113,8 @@ pub(crate) enum Verb {
     ///
     /// In a terminal until q is pressed, every second or as often as --watch says; elsewhere once, as a table.
     Top,
+    /// Show the SIP messages of a capture file as ladders
+    Trace(crate::trace::TraceArguments),
     /// List the server's workers and other threads
     Ps,
     /// Show statistics: all, those of a group (`core:`), or by name
