@@ -137,7 +137,7 @@ pub(crate) mod tests {
         assert!(lines[0].contains(A) && lines[0].contains(S) && lines[0].contains(B), "{}", lines[0]);
         assert_eq!(lines[1], "    0.000000  |-------- INVITE -------->|                         |");
         assert_eq!(lines[2], "    0.001000  |                         |-------- INVITE -------->|");
-        assert_eq!(lines[4], "    0.031000  |<----- 180 Ringing -------|                         |");
+        assert_eq!(lines[4], "    0.031000  |<----- 180 Ringing ------|                         |");
     }
 
     #[test]
