@@ -11,7 +11,7 @@ use crate::commands::{INTROSPECTION, Myself};
 
 /// The commands of a running server. Clones are the same table.
 #[derive(Clone)]
-pub struct Commands(Arc<Inner>);
+pub struct Commands(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     table: ArcSwap<Table>,

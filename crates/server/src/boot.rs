@@ -154,7 +154,7 @@ fn join(workers: Vec<JoinHandle<std::io::Result<()>>>) -> Result<()> {
 /// Lets scripts call the server's commands.
 fn give_to_scripts(commands: &Commands, shared: &Shared) {
     // The first and only time: a reload changes what the table holds, not which it is.
-    let _ = shared.commands.set(Arc::new(::control::ForScripts::new(commands.clone())));
+    let _ = shared.commands.set(Arc::new(::control::ForScripts::new(commands)));
 }
 
 fn remove_pid_file(arguments: &Arguments) {
