@@ -11,7 +11,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -33,7 +33,22 @@ impl Sqlite {
     }
 
     /// Opens or makes the database alone.
+    ///
+    /// Programs that open a new database at once all want to turn it to WAL, and SQLite tells some of them without any
+    /// wait that it is busy, lest two wait for each other: they try again.
     pub(crate) async fn connect(place: &Place, settings: &Settings) -> Result<SqlitePool, Error> {
+        let begin = Instant::now();
+        loop {
+            match Sqlite::try_connect(place, settings).await {
+                Err(Error::Unavailable(Cause::Busy)) if begin.elapsed() < settings.deadline => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_connect(place: &Place, settings: &Settings) -> Result<SqlitePool, Error> {
         let (options, connections) = match place {
             // Each connection to memory would be a database of its own.
             Place::SqliteMemory => (SqliteConnectOptions::new().in_memory(true), 1),
@@ -58,6 +73,9 @@ impl Sqlite {
         self.pool.close().await;
     }
 }
+
+/// How soon to try again to open a database that is busy.
+const AGAIN: Duration = Duration::from_millis(20);
 
 fn file_options(path: &Path, deadline: Duration) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
