@@ -84,7 +84,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
 
     let _gauges = gauges::show(&statistics, Mailboxes::clone(&mailboxes), Arc::clone(&streams));
     let bus = Bus::start(&posts.events, &statistics, runtime.handle());
-    let _inside = runtime.enter();
+    let inside = runtime.enter();
     let outward = outward::start(arguments, &bus, &statistics, &log.as_say())?;
     let (running, orders) = Running::new(Parts {
         settings: &settings,
@@ -129,17 +129,19 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         notifier,
     };
     let has_successor = runtime.block_on(control.run(orders))?;
-    drop((opened, outward));
+    drop((opened, outward, inside));
     join(workers)?;
     if has_successor {
-        return succeed(kept);
+        return succeed(runtime, kept);
     }
     remove_pid_file(arguments);
     Ok(())
 }
 
 /// Becomes the program that lies where this one was started from, with the same options and sockets.
-fn succeed(sockets: Vec<(String, OwnedFd)>) -> Result<()> {
+fn succeed(runtime: tokio::runtime::Runtime, sockets: Vec<(String, OwnedFd)>) -> Result<()> {
+    // Its threads wait on descriptors that are about to become sockets of the next program.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     let mut command = background::own_command()?;
     Err(net::inherited::pass_on(sockets, &mut command)).context("the new program cannot be started")
 }
