@@ -6,6 +6,7 @@ use bytes::Bytes;
 use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam, Data, Value};
 
 use super::Tables;
+use super::stored::Stored;
 use super::table::{Full, Table};
 
 const TABLE: CommandParam = CommandParam::required("table", ArgumentKind::Str, "The table.");
@@ -118,14 +119,8 @@ pub(super) static COMMANDS: &[Command] = &[
         result: "nothing.",
         example: "htable.reload ipban",
         run: |call| {
-            let table = match stored(call) {
-                Ok(table) => table,
-                Err(error) => return Answer::Now(Err(error)),
-            };
-            Answer::later(async move {
-                let Some(stored) = &table.stored else { return Ok(Data::Null) };
-                let read = stored.read(&table.name, table.rules.clone()).await;
-                table.replace(read.map_err(|cause| CommandError::new(500, cause))?);
+            on_stored(call, |table, stored| async move {
+                table.replace(stored.read(&table.name, table.rules.clone()).await?);
                 Ok(Data::Null)
             })
         },
@@ -137,16 +132,7 @@ pub(super) static COMMANDS: &[Command] = &[
         doc: "Writes a table to its database, in place of what is there.",
         result: "how many entries were written.",
         example: "htable.store ipban",
-        run: |call| {
-            let table = match stored(call) {
-                Ok(table) => table,
-                Err(error) => return Answer::Now(Err(error)),
-            };
-            Answer::later(async move {
-                let Some(stored) = &table.stored else { return Ok(Data::Null) };
-                stored.write(&table).await.map(Data::from).map_err(|cause| CommandError::new(500, cause))
-            })
-        },
+        run: |call| on_stored(call, |table, stored| async move { stored.write(&table).await.map(Data::from) }),
         ..Command::EMPTY
     },
     Command {
@@ -195,13 +181,22 @@ fn table(call: &CommandCall<'_>) -> Result<Arc<Table>, CommandError> {
     })
 }
 
-/// The table of a call, which must be one of a database.
-fn stored(call: &CommandCall<'_>) -> Result<Arc<Table>, CommandError> {
-    let table = table(call)?;
-    if table.stored.is_none() {
-        return Err(CommandError::new(400, format!("htable {} has no dbtable", table.name)));
+/// Does something with the table of a call, which must be one of a database.
+fn on_stored<W>(call: &CommandCall<'_>, work: impl FnOnce(Arc<Table>, Arc<Stored>) -> W) -> Answer
+where
+    W: Future<Output = Result<Data, String>> + Send + 'static,
+{
+    let found = table(call).and_then(|table| match table.stored.clone() {
+        Some(stored) => Ok((table, stored)),
+        None => Err(CommandError::new(400, format!("htable {} has no dbtable", table.name))),
+    });
+    match found {
+        Ok((table, stored)) => {
+            let done = work(table, stored);
+            Answer::later(async move { done.await.map_err(|cause| CommandError::new(500, cause)) })
+        }
+        Err(error) => Answer::Now(Err(error)),
     }
-    Ok(table)
 }
 
 fn key<'a>(call: &CommandCall<'a>) -> &'a [u8] {

@@ -62,7 +62,7 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         if let Some(asked) = asked {
             let stored = Stored::named(setup, &asked)?;
             stored.fill_at_start(setup, &table)?;
-            table.stored = Some(stored);
+            table.stored = Some(Arc::new(stored));
         }
         tables.push(Arc::new(table));
     }

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(super) struct Table {
     hasher: RandomState,
     count: AtomicUsize,
     /// Where its entries lie in a database.
-    pub(super) stored: Option<Stored>,
+    pub(super) stored: Option<Arc<Stored>>,
 }
 
 type Shard = HashMap<Bytes, Entry, RandomState>;
