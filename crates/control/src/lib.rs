@@ -24,7 +24,7 @@ pub mod socket;
 pub mod spans;
 
 pub use commands::{
-    Connection, Connections, Peer, Server, ServerError, SettingValue, StoppedBy, core_commands, server_commands,
+    Connection, Connections, Server, ServerError, SettingValue, StoppedBy, core_commands, server_commands,
 };
 pub use dispatch::{Commands, Owner};
 pub use for_scripts::ForScripts;

@@ -108,11 +108,11 @@ impl Desk {
         for connection in self.core.take_to_close() {
             streams.close(ConnectionId(connection));
         }
-        let mut refused = 0;
-        for (worker, job) in self.core.take_jobs_for_others() {
-            refused += u32::from(mailboxes[worker].send(Mail::Job(job)).is_err());
+        let jobs = self.core.take_jobs_for_others();
+        let refused = jobs.filter_map(|(worker, job)| mailboxes[worker].send(Mail::Job(job)).err()).count();
+        if refused > 0 {
+            self.core.shared.statistics.refused.add(refused as u64);
         }
-        (0..refused).for_each(|_| self.core.shared.statistics.refused.increment());
     }
 
     /// Takes down that what the turn has produced has left.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memchr::memchr;
 use module_api::{Arrival, Context, Host, HttpAnswer, HttpRequest, RouteKind};
 use net::stream::Frame;
 use sip_message::{Limits, Message};
@@ -21,10 +22,6 @@ pub(crate) fn is_request(buffer: &[u8]) -> bool {
 }
 
 const VERSION_LENGTH: usize = " HTTP/1.1".len();
-
-fn memchr(byte: u8, text: &[u8]) -> Option<usize> {
-    text.iter().position(|other| *other == byte)
-}
 
 /// Cuts a stream into HTTP requests (RFC 9112 section 6.3). What cannot be framed is handed over without its
 /// body, to be refused with words.

@@ -42,7 +42,6 @@ mod worker_core;
 pub use crate::worker_core::{Core, Log, Names, Shared};
 pub use event::tell_of_start;
 pub use outgoing::{Outgoing, Sender, Way};
-pub use peers::PeerFigures;
 pub use posts::Posts;
 pub use random::Key;
 pub use settings::{Alias, Forgets, Identity, Settings};

@@ -12,6 +12,9 @@ use crate::worker_core::Core;
 
 type Fields = Vec<(&'static str, Data)>;
 
+/// The requests of one call share a trace, on every server that a collector hears of: the key is no secret.
+const TRACE_KEY: crate::Key = crate::Key(0x5e5, 0x7ace);
+
 impl Core {
     /// A reply of a transaction leaves: `before` is the highest status that had left until then.
     pub(crate) fn measure_reply(&mut self, key: TransactionKey, before: u16, code: u16) {
@@ -57,7 +60,7 @@ impl Core {
     }
 
     /// A final reply without a transaction leaves.
-    pub(crate) fn measure_stateless(&mut self, request: &Arc<Message>, code: u16) {
+    pub(crate) fn measure_stateless(&mut self, request: &Message, code: u16) {
         if code < 200 {
             return;
         }
@@ -164,7 +167,7 @@ impl Core {
         let Some(transaction) = self.table.transaction(key) else { return };
         let request = &transaction.request;
         let lasted = self.now.saturating_duration_since(transaction.born);
-        let trace = [b"trace" as &[u8], b"rest"].map(|part| self.trace_key().hash(&[part, request.call_id()]));
+        let trace = [b"trace" as &[u8], b"rest"].map(|part| TRACE_KEY.hash(&[part, request.call_id()]));
         self.events.tell(EventKind::Span, self.unix_time, || {
             let mut fields = parties(request);
             fields.extend([
@@ -182,13 +185,9 @@ impl Core {
         });
     }
 
-    /// The requests of one call share a trace, on every server that a collector hears of: the key is no secret.
-    fn trace_key(&self) -> crate::Key {
-        crate::Key(0x5e5, 0x7ace)
-    }
-
-    /// Everything of the turn has left at `now`, which only a worker can know. Without one the turn's begin counts.
-    pub(crate) fn close_turn(&mut self, now: Instant) {
+    /// Takes down that what the turn has produced has left.
+    pub(crate) fn end_turn(&mut self) {
+        let now = if self.figures.has_leaving() { self.moment() } else { self.now };
         self.figures.have_left(now);
         let board = &self.figures.board;
         Board::set(&board.parked, self.waiting.len());

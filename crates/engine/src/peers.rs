@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use module_api::PeerFigures;
+
 /// Peers of one worker. That worker alone writes; anybody may read.
 ///
 /// A set-associative table of plain cells, so that counting is a few loads and one store. Where a set is full the
@@ -18,19 +20,6 @@ struct Slot {
     requests: AtomicU64,
     replies: AtomicU64,
     failures: AtomicU64,
-}
-
-/// What came from one peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerFigures {
-    /// Its address.
-    pub address: IpAddr,
-    /// Requests.
-    pub requests: u64,
-    /// Replies.
-    pub replies: u64,
-    /// Replies of 400 and above, challenges aside.
-    pub failures: u64,
 }
 
 const SETS: usize = 64;

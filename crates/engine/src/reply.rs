@@ -29,9 +29,8 @@ impl Core {
         let bytes = self.build_reply(context, reply, tag);
         self.send_reply_bytes(way, bytes);
         self.shared.statistics.count_stateless(reply.code);
-        let request = Arc::clone(&context.message);
-        self.measure_stateless(&request, reply.code);
-        self.tell_of_refusal(&request, context.arrival.source, reply.code, reply.reason);
+        self.measure_stateless(&context.message, reply.code);
+        self.tell_of_refusal(&context.message, context.arrival.source, reply.code, reply.reason);
         context.is_answered = reply.code >= 200;
         let route = self.program.engine_routes().stateless_response;
         self.tell_of_reply(route, context, reply.code);

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use module_api::{Counter, Gauge, Histogram, Scale, StatisticKind};
+use module_api::{Counter, Gauge, Histogram, PeerFigures, Scale, StatisticKind};
 use sip_message::Method;
 
 use crate::figures::{Board, Outcomes};
-use crate::peers::PeerFigures;
 
 /// What the engine counts.
 ///

@@ -78,12 +78,11 @@ impl Sink for ToWorkers {
     }
 
     fn on_message(&self, connection: &Arc<Connection>, bytes: Bytes) {
-        let kept = bytes.clone();
+        if self.shared.program.load().speaks_http() && http::is_request(&bytes) {
+            return self.on_http(connection, &bytes);
+        }
         let message = match Message::parse(bytes, &self.shared.settings.limits) {
             Ok(message) => Arc::new(message),
-            Err(_) if http::is_request(&kept) && self.shared.program.load().speaks_http() => {
-                return self.on_http(connection, &kept);
-            }
             Err(_) => return self.shared.statistics.malformed.increment(),
         };
         let arrival = self.arrival_of(connection);

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -140,8 +140,9 @@ impl Worker {
         let mut events = Events::new();
         // Beside the worker, not in it: what it holds is read while the worker acts on it.
         let mut batch = ReceiveBatch::new();
+        let desks = Arc::clone(&self.desks);
         let mut collected = Instant::now();
-        while let Next::Sleep(now, sleep) = self.act() {
+        while let Next::Sleep(now, sleep) = self.act(&desks) {
             if now.saturating_duration_since(collected) >= COLLECT {
                 net::memory::collect();
                 collected = now;
@@ -154,7 +155,7 @@ impl Worker {
                     false => self.receive(event.token as usize, &mut batch),
                 }
             }
-            self.act_for_others();
+            self.act_for_others(&desks);
             if events.iter().any(|event| event.failed) {
                 self.take_errors();
             }
@@ -216,8 +217,7 @@ impl Worker {
     }
 
     /// A turn at the own desk.
-    fn act(&mut self) -> Next {
-        let desks = Arc::clone(&self.desks);
+    fn act(&mut self, desks: &[Mutex<Desk>]) -> Next {
         let mut desk = desk::own(&desks[self.number]);
         self.work_at(self.number, &mut desk);
         match desk.next() {
@@ -230,13 +230,12 @@ impl Worker {
     }
 
     /// What belongs to others: done in their place where they sleep, else put into their mailboxes.
-    fn act_for_others(&mut self) {
-        for owner in 0..self.received.len() {
+    fn act_for_others(&mut self, desks: &[Mutex<Desk>]) {
+        for (owner, desk) in desks.iter().enumerate() {
             if owner == self.number || self.received[owner].is_empty() {
                 continue;
             }
-            let desks = Arc::clone(&self.desks);
-            if let Some(mut desk) = desk::free(&desks[owner]) {
+            if let Some(mut desk) = desk::free(desk) {
                 self.work_at(owner, &mut desk);
                 desk.set_alarm(&self.mailboxes[owner]);
                 continue;

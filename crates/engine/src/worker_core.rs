@@ -167,12 +167,6 @@ impl Core {
         self.clock.map_or(self.now, |read| read())
     }
 
-    /// Takes down that what the turn has produced has left.
-    pub fn end_turn(&mut self) {
-        let now = if self.figures.has_leaving() { self.moment() } else { self.now };
-        self.close_turn(now);
-    }
-
     /// Tells it how many workers share the calls; one, unless told.
     pub fn set_worker_count(&mut self, count: usize) {
         self.worker_count = count;

@@ -1,5 +1,6 @@
 //! The server as a module sees it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -182,6 +183,13 @@ impl Socket {
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
         (host.into(), self.address.port())
+    }
+}
+
+/// As the language names it: `udp:192.0.2.1:5060`.
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.transport.uri_param(), self.address)
     }
 }
 

@@ -51,6 +51,6 @@ pub use route::{Dialect, RouteId, RouteKind, Routes};
 pub use server::{
     Departure, Job, NoServer, OnAnswer, OwnAnswer, OwnRequest, Server, Tick, bracketed, every, made_up_context,
 };
-pub use statistic::{Counter, Gauge, RatioReading, Reading, Statistic, StatisticKind, Statistics};
+pub use statistic::{Counter, Gauge, PeerFigures, RatioReading, Reading, Statistic, StatisticKind, Statistics};
 pub use value::Value;
 pub use variable::{Index, KeyRule, Other, Selector, Variable, WriteVariable};

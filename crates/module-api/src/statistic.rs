@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -92,6 +93,19 @@ struct Inner {
     readings: ArcSwap<Vec<Reading>>,
     histograms: ArcSwap<Vec<HistogramReading>>,
     ratios: ArcSwap<Vec<RatioReading>>,
+}
+
+/// What came from one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerFigures {
+    /// Its address.
+    pub address: IpAddr,
+    /// Requests.
+    pub requests: u64,
+    /// Replies.
+    pub replies: u64,
+    /// Replies of 400 and above, challenges aside.
+    pub failures: u64,
 }
 
 /// A share of something, made of other figures when somebody asks.

@@ -17,7 +17,7 @@ pub(crate) fn ready(
     text.push_str("  Listening on");
     for socket in sockets {
         // Writing to a string cannot fail.
-        let _ = write!(text, " {}:{}", socket.transport.uri_param(), socket.address);
+        let _ = write!(text, " {socket}");
     }
     text.push('\n');
     if let Some(http) = http {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::control::events::Bus;
-use ::control::{Connection, Connections, Owner, Peer, Server, ServerError, SettingValue, StoppedBy, core_commands};
+use ::control::{Connection, Connections, Owner, Server, ServerError, SettingValue, StoppedBy, core_commands};
 use arc_swap::ArcSwap;
 use engine::{Shared, Tracing};
-use module_api::{Data, Dialect, Statistics};
+use module_api::{Data, Dialect, PeerFigures, Statistics};
 use net::stream::Streams;
 use script::{CORE_PARAMETERS, CoreKind, Settings};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -192,14 +192,8 @@ impl Server for Running {
         &self.statistics
     }
 
-    fn peers(&self, most: usize) -> Vec<Peer> {
-        let peer = |peer: engine::PeerFigures| Peer {
-            address: peer.address,
-            requests: peer.requests,
-            replies: peer.replies,
-            failures: peer.failures,
-        };
-        self.shared.statistics.peers(most).into_iter().map(peer).collect()
+    fn peers(&self, most: usize) -> Vec<PeerFigures> {
+        self.shared.statistics.peers(most)
     }
 
     fn connections(&self) -> Connections {

@@ -129,5 +129,5 @@ fn refuse_if_taken(socket: &Socket) -> Result<()> {
 }
 
 fn cannot_listen(socket: &Socket) -> String {
-    format!("cannot listen on {}:{}", socket.transport.uri_param(), socket.address)
+    format!("cannot listen on {socket}")
 }

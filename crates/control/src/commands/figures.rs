@@ -1,6 +1,6 @@
 //! `core.top`, `core.peers`, `core.latencies`: how the server is doing, at a glance.
 
-use module_api::{ArgumentKind, Command, CommandCall, CommandParam, Data, HistogramReading};
+use module_api::{ArgumentKind, Command, CommandCall, CommandParam, Data, HistogramReading, PeerFigures};
 
 use super::server;
 
@@ -58,7 +58,7 @@ pub(super) static COMMANDS: &[Command] = &[
 
 fn peers(call: &CommandCall<'_>) -> Data {
     let most = call.int(0).and_then(|most| usize::try_from(most).ok()).unwrap_or(20).min(1000);
-    let row = |peer: super::Peer| {
+    let row = |peer: PeerFigures| {
         Data::of([
             ("address", peer.address.to_string().into()),
             ("requests", peer.requests.into()),

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use module_api::{Command, CommandCall, Data, State, Statistics};
+use module_api::{Command, CommandCall, Data, PeerFigures, State, Statistics};
 
 use crate::dispatch::Owner;
 
@@ -43,7 +43,7 @@ pub trait Server: Send + Sync + 'static {
     fn statistics(&self) -> &Statistics;
 
     /// The peers that send most, `most` at most.
-    fn peers(&self, most: usize) -> Vec<Peer>;
+    fn peers(&self, most: usize) -> Vec<PeerFigures>;
 
     /// Stream connections, up to a bound, and how many there are.
     fn connections(&self) -> Connections;
@@ -93,19 +93,6 @@ pub struct Connection {
     pub protocol: String,
     /// The other side.
     pub peer: std::net::SocketAddr,
-}
-
-/// What came from one peer.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// Its address.
-    pub address: std::net::IpAddr,
-    /// Requests.
-    pub requests: u64,
-    /// Replies.
-    pub replies: u64,
-    /// Replies of 400 and above, challenges aside.
-    pub failures: u64,
 }
 
 /// One setting and its value.

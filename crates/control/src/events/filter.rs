@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use module_api::{Data, EventKind, PublicEvent};
+use percent_encoding::percent_decode_str;
 
 /// What a consumer wants. The default wants all but spans.
 #[derive(Debug, Clone, Default)]
@@ -122,16 +123,7 @@ fn bare(uri: &str) -> &str {
 
 /// `%40` and the like, as clients write them in a query.
 fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).filter(|_| *byte == b'%');
-        let escaped = digits.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        out.push(escaped.unwrap_or(if *byte == b'+' { b' ' } else { *byte }));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 fn shown(text: &str) -> String {

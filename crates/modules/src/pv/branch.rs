@@ -154,7 +154,7 @@ fn field(target: &Target, name: &[u8], sockets: &[Socket]) -> Value {
         b"q" => target.q.map_or(Value::Null, |q| Value::Int(q.into())),
         b"flags" => Value::Int(target.flags.into()),
         b"send_socket" => match target.socket.and_then(|id| sockets.get(usize::from(id.0))) {
-            Some(socket) => super::text(format!("{}:{}", socket.transport.uri_param(), socket.address)),
+            Some(socket) => super::text(socket.to_string()),
             None => Value::Null,
         },
         _ => Value::Null,

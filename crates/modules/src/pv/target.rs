@@ -183,7 +183,7 @@ pub(super) const SOCKET: Variable = writable(
     "$fs = \"udp:192.0.2.1:5060\";",
     |call, _| {
         let socket = call.context.target.socket.and_then(|id| call.host.sockets().get(usize::from(id.0)));
-        socket.map_or(Value::Null, |socket| text(format!("{}:{}", socket.transport.uri_param(), socket.address)))
+        socket.map_or(Value::Null, |socket| text(socket.to_string()))
     },
     |call, _, value| {
         if value.is_null() {

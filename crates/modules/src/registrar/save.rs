@@ -140,7 +140,7 @@ impl Registration {
             flags,
             aor,
             model,
-            socket: socket.map(|socket| format!("{}:{}", socket.transport.uri_param(), socket.address)),
+            socket: socket.map(ToString::to_string),
             registrar,
         }
     }

@@ -108,8 +108,7 @@ fn is_absent(text: &str) -> bool {
 }
 
 fn find_socket(call: &CommandCall<'_>, name: &str) -> Result<SocketId, CommandError> {
-    let names: Vec<String> =
-        call.sockets.iter().map(|socket| format!("{}:{}", socket.transport.uri_param(), socket.address)).collect();
+    let names: Vec<String> = call.sockets.iter().map(ToString::to_string).collect();
     match names.iter().position(|own| own == name) {
         Some(at) => Ok(SocketId(at as u16)),
         None => Err(CommandError::new(400, format!("no socket is called `{name}`; there are: {}", names.join(", ")))),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam, Data, Socket};
+use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam, Data};
 use sip_message::Uri;
 use sip_proto::registrar::Binding;
 use store::Change;
@@ -267,7 +267,7 @@ fn contacts(call: &CommandCall<'_>, contacts: &[Contact]) -> Data {
 fn shown(call: &CommandCall<'_>, contact: &Contact) -> Data {
     let binding = &contact.binding;
     let or_unset = |text: &Bytes| if text.is_empty() { "[not set]".into() } else { Data::text(text) };
-    let socket = contact.socket.and_then(|socket| call.sockets.get(usize::from(socket))).map(socket_name);
+    let socket = contact.socket.and_then(|socket| call.sockets.get(usize::from(socket))).map(ToString::to_string);
     Data::of([
         ("Address", Data::text(&binding.uri)),
         ("Expires", seconds_left(call, contact)),
@@ -287,10 +287,6 @@ fn shown(call: &CommandCall<'_>, contact: &Contact) -> Data {
         ("Tcpconn-Id", contact.connection.map_or((-1).into(), Data::from)),
         ("Last-Modified", contact.modified.into()),
     ])
-}
-
-fn socket_name(socket: &Socket) -> String {
-    format!("{}:{}", socket.transport.uri_param(), socket.address)
 }
 
 fn seconds_left(call: &CommandCall<'_>, contact: &Contact) -> Data {
