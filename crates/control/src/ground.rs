@@ -25,9 +25,12 @@ pub struct Ground {
     pub log: Arc<Say>,
 }
 
+/// A task that runs until this is dropped.
+pub(crate) struct Task(pub(crate) AbortHandle);
+
 /// A front end that serves until this is dropped.
 pub struct FrontEnd {
-    task: AbortHandle,
+    _task: Task,
     _file: Option<Listening>,
 }
 
@@ -37,12 +40,12 @@ impl FrontEnd {
         file: Option<Listening>,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> FrontEnd {
-        FrontEnd { task: ground.runtime.spawn(work).abort_handle(), _file: file }
+        FrontEnd { _task: Task(ground.runtime.spawn(work).abort_handle()), _file: file }
     }
 }
 
-impl Drop for FrontEnd {
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }

@@ -8,20 +8,13 @@ use std::time::Duration;
 
 use module_api::{Counter, Data, Level, PublicEvent, Statistics};
 use serde_json::{Value, json};
-use tokio::task::AbortHandle;
 
 use crate::events::{Bus, Delivery, Filter};
-use crate::ground::Say;
+use crate::ground::{Say, Task};
 use crate::http_client::{Connect, Url, post};
 
 /// An exporter that runs until this is dropped.
-pub struct SpanExporter(AbortHandle);
-
-impl Drop for SpanExporter {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+pub struct SpanExporter(#[expect(dead_code, reason = "it is only dropped")] Task);
 
 /// Spans that go in one document.
 const BATCH: usize = 256;
@@ -73,7 +66,7 @@ impl SpanExporter {
                 was_taken = why.is_none();
             }
         });
-        Some(SpanExporter(task.abort_handle()))
+        Some(SpanExporter(Task(task.abort_handle())))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Knows no SIP: messages are bytes, and what frames them on a stream is handed in.
 //! Nothing here starts a thread; what must wait runs on a tokio runtime given by its handle.
-//! This is the only crate with `unsafe`, and within it only [`udp`], [`poll`] and [`memory`] have any.
+//! This is the only crate with `unsafe`, and within it only [`udp`], [`poll`], [`memory`] and [`inherited`] have any.
 #![deny(unsafe_code)]
 
 pub mod dns;

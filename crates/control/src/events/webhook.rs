@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hmac::{Hmac, KeyInit, Mac};
 use module_api::{Counter, Level, Statistics};
 use sha2::Sha256;
-use tokio::task::AbortHandle;
 
 use super::{Bus, Delivery, Filter};
-use crate::ground::Say;
+use crate::ground::{Say, Task};
 use crate::http_client::{Connect, Url, post};
 
 /// Where events are posted to.
@@ -24,13 +23,7 @@ pub struct WebhookSettings {
 }
 
 /// A webhook that is served until this is dropped.
-pub struct Webhook(AbortHandle);
-
-impl Drop for Webhook {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+pub struct Webhook(#[expect(dead_code, reason = "it is only dropped")] Task);
 
 /// How often an event is tried.
 const TRIES: u32 = 8;
@@ -64,7 +57,7 @@ impl Webhook {
                 poster.deliver(&delivery).await;
             }
         });
-        Some(Webhook(task.abort_handle()))
+        Some(Webhook(Task(task.abort_handle())))
     }
 }
 

@@ -81,13 +81,12 @@ impl Page {
         if !self.names.insert(format!("{name}{suffix}")) {
             return false;
         }
-        let doc = doc.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"");
-        // OpenMetrics names a counter's family without the suffix of its sample.
-        let shown = match self.format {
-            Format::Prometheus => format!("{name}{suffix}"),
-            Format::OpenMetrics => name.to_owned(),
+        let doc = doc.replace('\\', "\\\\").replace('\n', "\\n");
+        // OpenMetrics names a counter's family without the suffix of its sample, and escapes quotes.
+        let (shown, doc) = match self.format {
+            Format::Prometheus => (format!("{name}{suffix}"), doc),
+            Format::OpenMetrics => (name.to_owned(), doc.replace('"', "\\\"")),
         };
-        let doc = if self.format == Format::Prometheus { doc.replace("\\\"", "\"") } else { doc };
         self.out += &format!("# HELP {shown} {doc}\n# TYPE {shown} {kind}\n");
         true
     }

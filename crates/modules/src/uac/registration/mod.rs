@@ -202,17 +202,14 @@ fn tick(registrations: &Weak<Registrations>, host: &mut dyn Host) -> bool {
 /// Spreads the first registrations over the time that the setting says.
 fn postpone(registrations: &Registrations, record: &Record, host: &mut dyn Host, now: Duration) -> bool {
     let mut standing = record.standing();
-    let is_first = standing.cseq == 0 && standing.failures == 0 && registrations.random_delay > 0;
-    if !is_first || standing.at_least == u32::MAX {
+    let is_first = standing.cseq == 0 && standing.failures == 0 && standing.code == 0;
+    if !is_first || registrations.random_delay == 0 {
         return false;
     }
-    if standing.code == 0 {
-        // 100 stands for one that has been given its time.
-        standing.code = 100;
-        standing.due = now + Duration::from_secs(host.random() % (registrations.random_delay + 1));
-        return true;
-    }
-    false
+    // 100 stands for one that has been given its time.
+    standing.code = 100;
+    standing.due = now + Duration::from_secs(host.random() % (registrations.random_delay + 1));
+    true
 }
 
 fn wanted(record: &Record) -> u32 {
@@ -234,9 +231,8 @@ fn socket(host: &dyn Host, name: &str) -> Option<SocketId> {
         return None;
     }
     let (_, address) = name.split_once(':')?;
-    let at = host.sockets().iter().position(|socket| {
-        format!("{}:{}", socket.transport.uri_param(), socket.address) == name || socket.address.to_string() == address
-    });
+    let at =
+        host.sockets().iter().position(|socket| socket.to_string() == name || socket.address.to_string() == address);
     at.and_then(|at| u16::try_from(at).ok()).map(SocketId)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use module_api::{OwnAnswer, OwnRequest, SocketId, bracketed};
-use sip_message::{HeaderName, Message};
+use sip_message::{ContactValue, Message, NameAddr};
 
 use super::super::auth::{Account, Request, answer};
 use crate::rows::Row;
@@ -271,7 +271,7 @@ impl Record {
             return false;
         }
         if answered.status == 423
-            && let Some(least) = reply.and_then(|reply| number(reply.value(HeaderName::MinExpires)?))
+            && let Some(least) = reply.and_then(Message::min_expires)
             && least > wanted
         {
             standing.at_least = least;
@@ -286,18 +286,9 @@ impl Record {
 
 /// How long the peer grants our Contact, among those of the user (10.2.1.1).
 fn granted(reply: &Message, uuid: &str) -> Option<u32> {
-    let ours = format!("sip:{uuid}@");
-    let of_contact = reply.headers_named(HeaderName::Contact).find_map(|value| {
-        let text = String::from_utf8_lossy(&value.unfolded()).into_owned();
-        let own = text.split(',').find(|contact| contact.contains(&ours))?.to_owned();
-        let after = own.to_ascii_lowercase().split_once(";expires=").map(|(_, after)| after.to_owned())?;
-        after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-    });
-    of_contact.or_else(|| number(reply.value(HeaderName::Expires)?))
-}
-
-fn number(text: &[u8]) -> Option<u32> {
-    std::str::from_utf8(text).ok()?.trim().parse().ok()
+    let mut addresses = reply.contacts().flatten().filter_map(ContactValue::address);
+    let is_ours = |contact: &NameAddr<'_>| contact.parsed_uri().is_ok_and(|uri| uri.user == Some(uuid.as_bytes()));
+    addresses.find(is_ours).and_then(|contact| contact.expires()).or_else(|| reply.expires())
 }
 
 #[cfg(test)]
