@@ -92,9 +92,10 @@ fn raw(server: &Subject, request: &[u8]) -> String {
 fn what_is_no_proper_http_is_refused_and_cut_off_and_sip_goes_on() {
     let server = server();
     for (request, answer) in [
-        ("POST /RPC HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 411 Length Required\r\n"),
-        ("POST /RPC HTTP/1.1\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
-        ("POST /RPC HTTP/1.1\r\nContent-Length: 4294967295\r\n\r\n", "HTTP/1.1 413 Content Too Large\r\n"),
+        ("POST /RPC HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 411 Length Required\r\n"),
+        ("POST /RPC HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
+        ("POST /RPC HTTP/1.1\r\nHost: a\r\nContent-Length: 4294967295\r\n\r\n", "HTTP/1.1 413 Content Too Large\r\n"),
+        ("GET /echo HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
         ("GET /echo HTTP/1.0\r\n\r\n", "HTTP/1.1 201 Fine\r\n"),
         ("GET /sip/x HTTP/1.0\r\n\r\n", "HTTP/1.1 404 Not Found"),
     ] {
@@ -107,6 +108,39 @@ fn what_is_no_proper_http_is_refused_and_cut_off_and_sip_goes_on() {
     let phone = Endpoint::new(server.address(Wire::Udp4));
     phone.request(&format!("OPTIONS sip:{}", phone.server()), "still-there", "1", "", "");
     phone.expect("SIP/2.0 200 ");
+}
+
+// RFC 9112 section 11.2: what one reader takes for a body must not be another one's request.
+#[test]
+fn a_request_hidden_in_a_body_is_never_answered() {
+    let server = server();
+    let hidden = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
+    for header in ["Content-Length : 40", "X: y\n\nTransfer-Encoding: chunked", "X: y\r\n Content-Length: 40"] {
+        let said = raw(&server, format!("POST /other HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n{hidden}").as_bytes());
+        assert!(said.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{header:?}: {said}");
+        assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{header:?}: {said}");
+    }
+}
+
+// RFC 9112 section 9.3.2, where the first waits in the script and the second does not.
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let server = server();
+    let requests = "GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let said = raw(&server, requests.as_bytes());
+    let (waited, echoed) = (said.find("HTTP/1.1 202 Waited"), said.find("HTTP/1.1 201 Fine"));
+    assert!(waited.is_some() && echoed > waited, "{said}");
+}
+
+// RFC 9110 section 10.1.1: `curl` sends the body at once when it is told to go on, else after thirty seconds, later than its own end.
+#[test]
+fn a_client_that_asks_before_it_sends_a_body_is_told_to_go_on() {
+    let server = server();
+    let url = format!("http://{}/echo", server.address(Wire::Tcp4));
+    let options = ["--data", "words", "-H", "Expect: 100-continue", "--expect100-timeout", "30"];
+    let said = curl(&url, &options);
+    assert!(said.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Fine\r\n"), "{said}");
+    assert!(said.ends_with("words"), "{said}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use net::mailbox::{Inbox, Mailbox};
 use net::stream::{ConnectionId, Streams};
 use sip_message::{Message, Transport};
 
+use crate::http::HttpOut;
 use crate::outgoing::Outgoing;
 use crate::streams;
 use crate::worker::{Mail, Mailboxes};
@@ -105,8 +106,8 @@ impl Desk {
                 _ => streams::send(streams, number as u16, &mailboxes[number], outgoing),
             }
         }
-        for connection in self.core.take_to_close() {
-            streams.close(ConnectionId(connection));
+        for HttpOut { connection, bytes, closes } in self.core.take_http_answers() {
+            streams.answer(ConnectionId(connection), bytes, closes);
         }
         let jobs = self.core.take_jobs_for_others();
         let refused = jobs.filter_map(|(worker, job)| mailboxes[worker].send(Mail::Job(job)).err()).count();

@@ -11,7 +11,7 @@ use net::mailbox::Mailbox;
 use net::stream::{Closed, Connection, ConnectionId, Destination, Frame, Framer, Sink, Streams};
 use sip_message::{Message, Transport};
 
-use crate::http::{self, How, HttpFramer};
+use crate::http::{self, Head, How, HttpFramer};
 use crate::outgoing::{Outgoing, Sender};
 use crate::worker::{Mail, Mailboxes};
 use crate::worker_core::Shared;
@@ -49,23 +49,6 @@ impl ToWorkers {
             .or_else(|| sockets.iter().position(|socket| socket.transport == transport && same_kind(&socket.address)));
         SocketId(found.unwrap_or_default() as u16)
     }
-
-    /// Has a worker answer an HTTP request: the same one for all of a connection, in their order.
-    fn on_http(&self, connection: &Connection, request: &[u8]) {
-        let arrival = self.arrival_of(connection);
-        let text = http::as_sip(request, &arrival);
-        let Ok(message) = Message::parse(text, &self.shared.settings.limits) else {
-            return self.shared.statistics.malformed.increment();
-        };
-        let program = self.shared.program.load();
-        let is_taken = program.http_route(message.request_uri()).is_some();
-        let how = How { keeps_open: http::keeps_open(request), is_taken };
-        let job = move |host: &mut dyn Host| http::answer(host, Arc::new(message), arrival, how);
-        let worker = connection.id.0 as usize % self.mailboxes.len();
-        if self.mailboxes[worker].send(Mail::Job(Box::new(job))).is_err() {
-            self.shared.statistics.refused.increment();
-        }
-    }
 }
 
 impl Sink for ToWorkers {
@@ -78,9 +61,6 @@ impl Sink for ToWorkers {
     }
 
     fn on_message(&self, connection: &Arc<Connection>, bytes: Bytes) {
-        if self.shared.program.load().speaks_http() && http::is_request(&bytes) {
-            return self.on_http(connection, &bytes);
-        }
         let message = match Message::parse(bytes, &self.shared.settings.limits) {
             Ok(message) => Arc::new(message),
             Err(_) => return self.shared.statistics.malformed.increment(),
@@ -90,6 +70,25 @@ impl Sink for ToWorkers {
         if self.mailboxes[owner].send(Mail::Message(message, arrival)).is_err() {
             self.shared.statistics.refused.increment();
         }
+    }
+
+    /// Has a worker answer an HTTP request: the same one for all of a connection.
+    fn on_request(&self, connection: &Arc<Connection>, request: Bytes) -> Result<(), Bytes> {
+        let shared = &self.shared;
+        let refuse = |refusal| http::refusal(shared, refusal);
+        let head = Head::read(&request, &shared.settings.limits).map_err(refuse)?;
+        let arrival = self.arrival_of(connection);
+        let text = http::as_sip(&request, &arrival);
+        // Headers of SIP with another meaning in HTTP may still be in the way.
+        let message = Message::parse(text, &shared.settings.limits).map_err(|_| refuse(http::BAD_REQUEST))?;
+        let is_taken = shared.program.load().http_route(message.request_uri()).is_some();
+        let how = How { keeps_open: head.keeps_open, is_taken };
+        let job = move |host: &mut dyn Host| http::answer(host, Arc::new(message), arrival, how);
+        let worker = connection.id.0 as usize % self.mailboxes.len();
+        self.mailboxes[worker].send(Mail::Job(Box::new(job))).map_err(|_| {
+            shared.statistics.refused.increment();
+            refuse(http::NO_ROOM)
+        })
     }
 
     // What a lost connection carried is found out by the transactions' own timers; a contact on it

@@ -12,6 +12,7 @@ use sip_message::Message;
 use sip_proto::resolve::{Known, Question, ResolveSettings};
 
 use crate::figures::Figures;
+use crate::http::HttpOut;
 use crate::later::Later;
 use crate::outgoing::{Outgoing, Sender};
 use crate::random::{Key, Random};
@@ -93,8 +94,8 @@ pub struct Core {
     pub(crate) wheel: Wheel,
     pub(crate) waiting: WaitingRoom,
     pub(crate) outbox: Vec<Outgoing>,
-    /// Connections to be closed once what was queued for them has left.
-    pub(crate) to_close: Vec<u64>,
+    /// Answers of HTTP requests.
+    pub(crate) http_answers: Vec<HttpOut>,
     pub(crate) random: Random,
     /// How many routes that run at once are inside each other at the moment.
     pub(crate) nesting: u8,
@@ -131,7 +132,7 @@ impl Core {
             wheel: Wheel::new(now),
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
-            to_close: Vec::new(),
+            http_answers: Vec::new(),
             random: Random::new(shared.key, number),
             nesting: 0,
             sent_by: shared.identity.sockets.iter().map(Socket::sent_by).collect(),
@@ -246,9 +247,9 @@ impl Core {
         self.outbox.drain(..)
     }
 
-    /// Takes the connections that shall be closed, after everything in the outbox has left.
-    pub fn take_to_close(&mut self) -> std::vec::Drain<'_, u64> {
-        self.to_close.drain(..)
+    /// Takes the answers of HTTP requests.
+    pub(crate) fn take_http_answers(&mut self) -> std::vec::Drain<'_, HttpOut> {
+        self.http_answers.drain(..)
     }
 
     /// Whether something is still waiting for a reply of ours: what a drain waits for.

@@ -20,6 +20,8 @@ pub(super) enum Step {
     },
     Ping,
     Message(Bytes),
+    Request(Bytes),
+    Say(&'static [u8]),
     Broken,
     TooLong,
 }
@@ -47,8 +49,10 @@ impl Assembler {
                     return Step::TooLong;
                 }
                 Frame::NeedMore => return Step::NeedMore { partial: true },
-                Frame::Message(len) if len > self.max_message_bytes => return Step::TooLong,
-                Frame::Skip(len) | Frame::Ping(len) | Frame::Message(len) if len == 0 || len > self.buffer.len() => {
+                Frame::Message(len) | Frame::Request(len) if len > self.max_message_bytes => return Step::TooLong,
+                Frame::Skip(len) | Frame::Ping(len) | Frame::Message(len) | Frame::Request(len)
+                    if len == 0 || len > self.buffer.len() =>
+                {
                     // A framer that says so is wrong; without this it would loop for ever.
                     return Step::Broken;
                 }
@@ -57,16 +61,19 @@ impl Assembler {
                     self.buffer.advance(len);
                     return Step::Ping;
                 }
-                Frame::Message(len) => {
-                    // Copied out rather than lent: a message that waits in a transaction would
-                    // keep the whole read buffer alive.
-                    let message = Bytes::copy_from_slice(&self.buffer[..len]);
-                    self.buffer.advance(len);
-                    return Step::Message(message);
-                }
+                Frame::Message(len) => return Step::Message(self.take(len)),
+                Frame::Request(len) => return Step::Request(self.take(len)),
+                Frame::Say(words) => return Step::Say(words),
                 Frame::Broken => return Step::Broken,
             }
         }
+    }
+
+    /// Copied out rather than lent: a message that waits in a transaction would keep the whole read buffer alive.
+    fn take(&mut self, len: usize) -> Bytes {
+        let message = Bytes::copy_from_slice(&self.buffer[..len]);
+        self.buffer.advance(len);
+        message
     }
 
     /// An idle connection keeps no large buffer: there may be ten thousands of them.
@@ -86,7 +93,7 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Messages are lines that end in LF; CRLF CRLF is a ping, CRLF a pong, `!` is broken.
+    /// Messages are lines that end in LF; CRLF CRLF is a ping, CRLF a pong, `!` is broken, `?` begins a request.
     pub(crate) struct LineFramer;
 
     impl Framer for LineFramer {
@@ -97,6 +104,7 @@ pub(super) mod tests {
                 [b'\r', b'\n', ..] => Frame::Skip(2),
                 [b'!', ..] => Frame::Broken,
                 _ => match buffer.iter().position(|&byte| byte == b'\n') {
+                    Some(end) if buffer[0] == b'?' => Frame::Request(end + 1),
                     Some(end) => Frame::Message(end + 1),
                     None => Frame::NeedMore,
                 },

@@ -66,6 +66,10 @@ pub enum Frame {
     Ping(usize),
     /// So many bytes are a message.
     Message(usize),
+    /// So many bytes are a request: nothing behind it is looked at before [`Streams::answer`].
+    Request(usize),
+    /// The peer waits for these words before it sends the rest. To be said once: the same bytes are looked at again.
+    Say(&'static [u8]),
     /// Where the next message starts can no longer be known; the connection is closed.
     Broken,
 }
@@ -76,6 +80,11 @@ pub trait Sink: Send + Sync + 'static {
     fn new_framer(&self) -> Box<dyn Framer>;
     /// A message has arrived.
     fn on_message(&self, connection: &Arc<Connection>, message: Bytes);
+    /// A request has arrived, [`Frame::Request`]. [`Streams::answer`] answers it, at once or later.
+    ///
+    /// # Errors
+    /// The answer of a request that is not taken; the connection ends behind it.
+    fn on_request(&self, connection: &Arc<Connection>, request: Bytes) -> Result<(), Bytes>;
     /// An established connection is gone.
     fn on_closed(&self, connection: &Arc<Connection>, why: Closed);
     /// A message that was accepted for sending did not leave (or perhaps only in part).

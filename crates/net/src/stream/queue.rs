@@ -18,6 +18,8 @@ pub(super) struct Queued {
 pub(super) struct WriteQueue {
     state: Mutex<State>,
     news: Notify,
+    /// The request that was read last has its answer in the queue, and the next may be read.
+    answered: Notify,
     max_bytes: usize,
 }
 
@@ -46,7 +48,7 @@ pub(super) enum NotQueued {
 
 impl WriteQueue {
     pub(super) fn new(max_bytes: usize) -> WriteQueue {
-        WriteQueue { state: Mutex::default(), news: Notify::new(), max_bytes }
+        WriteQueue { state: Mutex::default(), news: Notify::new(), answered: Notify::new(), max_bytes }
     }
 
     pub(super) fn push(&self, message: Queued) -> Result<(), NotQueued> {
@@ -65,6 +67,21 @@ impl WriteQueue {
         }
         self.news.notify_one();
         Ok(())
+    }
+
+    /// Queues the answer of a request, the last that is written if it `closes`. An answer without room ends the
+    /// connection: without it the next one would be taken for it.
+    pub(super) fn answer(&self, bytes: Bytes, closes: bool) {
+        let is_queued = self.push(Queued { bytes, token: None }).is_ok();
+        if closes || !is_queued {
+            return self.finish();
+        }
+        self.answered.notify_one();
+    }
+
+    /// Ready when the request that was read last has its answer.
+    pub(super) async fn answered(&self) {
+        self.answered.notified().await;
     }
 
     /// Bytes that wait or are being written.

@@ -101,15 +101,9 @@ async fn read<S: AsyncRead>(mut stream: ReadHalf<S>, link: &Link) -> Closed {
             Ok(Ok(0)) => return Closed::ByPeer,
             Ok(Ok(_)) => clock.heard(),
             Ok(Err(error)) => return Closed::Failed(error.kind()),
-            Err(_) => match due {
-                Due::Ping => {
-                    clock.pinged();
-                    link.keep_alive(PING);
-                    continue;
-                }
-                Due::Close(why) if clock.next(link).0 <= Instant::now() => return why,
-                // Something was written meanwhile, which put the deadline off.
-                Due::Close(_) => continue,
+            Err(_) => match clock.is_due(due, link) {
+                Some(why) => return why,
+                None => continue,
             },
         }
         loop {
@@ -118,11 +112,33 @@ async fn read<S: AsyncRead>(mut stream: ReadHalf<S>, link: &Link) -> Closed {
                     clock.message();
                     link.hand_over(message);
                 }
+                Step::Request(request) => {
+                    clock.message();
+                    if let Err(why) = exchange(request, &mut clock, link).await {
+                        return why;
+                    }
+                }
                 Step::Ping => link.keep_alive(PONG),
+                Step::Say(words) => link.keep_alive(words),
                 Step::NeedMore { partial } => break clock.partial(partial),
                 Step::Broken => return Closed::Malformed,
                 Step::TooLong => return Closed::TooLong,
             }
+        }
+    }
+}
+
+/// Has a request answered. What the client sends meanwhile stays with the kernel, which makes it wait.
+async fn exchange(request: Bytes, clock: &mut Clock, link: &Link) -> Result<(), Closed> {
+    if let Err(refusal) = link.inner.sink.on_request(&link.connection, request) {
+        link.queue.answer(refusal, true);
+    }
+    // For ever where the answer is the last: the writing side ends the connection then.
+    loop {
+        let (deadline, due) = clock.next(link);
+        match timeout_at(deadline, link.queue.answered()).await {
+            Ok(()) => return Ok(()),
+            Err(_) => clock.is_due(due, link).map_or(Ok(()), Err)?,
         }
     }
 }
@@ -218,6 +234,19 @@ impl Clock {
             (None, None) => {}
         }
         next
+    }
+
+    /// Nothing has happened until something fell due: does it, or says why the connection ends.
+    fn is_due(&mut self, due: Due, link: &Link) -> Option<Closed> {
+        match due {
+            Due::Ping => {
+                self.pinged();
+                link.keep_alive(PING);
+                None
+            }
+            // Something written meanwhile puts the deadline off.
+            Due::Close(why) => (self.next(link).0 <= Instant::now()).then_some(why),
+        }
     }
 
     /// Anything that the peer sends shows that it lives, a pong or more.

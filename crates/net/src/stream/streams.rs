@@ -153,6 +153,15 @@ impl Streams {
         Ok(())
     }
 
+    /// Answers the request that was read last on a connection ([`Frame::Request`](super::Frame::Request)). Where the
+    /// answer `closes`, nothing more is read there. Never waits.
+    pub fn answer(&self, connection: ConnectionId, answer: Bytes, closes: bool) {
+        // A connection that is gone wants no answer.
+        if let Some(queue) = self.inner.table().queue(connection) {
+            queue.answer(answer, closes);
+        }
+    }
+
     /// Lets messages for `address` use the connection, once the caller has made sure that the
     /// peer may claim it (RFC 5923 section 5). False when the connection is gone, or has as many
     /// aliases as it may.

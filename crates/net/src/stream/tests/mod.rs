@@ -22,6 +22,7 @@ use super::*;
 #[derive(Debug)]
 enum Told {
     Message(Arc<Connection>, Bytes),
+    Request(Arc<Connection>, Bytes),
     Closed(Closed),
     SendFailed(u64, io::ErrorKind),
 }
@@ -37,6 +38,13 @@ impl Sink for Recorder {
     }
     fn on_message(&self, connection: &Arc<Connection>, message: Bytes) {
         let _ = self.told.send(Told::Message(Arc::clone(connection), message));
+    }
+    fn on_request(&self, connection: &Arc<Connection>, request: Bytes) -> Result<(), Bytes> {
+        if request.starts_with(b"?refuse") {
+            return Err(Bytes::from_static(b"refused\n"));
+        }
+        let _ = self.told.send(Told::Request(Arc::clone(connection), request));
+        Ok(())
     }
     fn on_closed(&self, _: &Arc<Connection>, why: Closed) {
         let _ = self.told.send(Told::Closed(why));
@@ -81,6 +89,13 @@ impl Node {
         match self.told().await {
             Told::Message(connection, message) => (connection, message),
             other => panic!("no message: {other:?}"),
+        }
+    }
+
+    async fn request(&mut self) -> (ConnectionId, Bytes) {
+        match self.told().await {
+            Told::Request(connection, request) => (connection.id, request),
+            other => panic!("no request: {other:?}"),
         }
     }
 

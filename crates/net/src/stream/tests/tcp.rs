@@ -227,3 +227,45 @@ async fn a_port_in_use_is_an_error_at_once() {
     let error = node.streams.listen(Protocol::Tcp, address, None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
+
+// RFC 9112 section 9.3.2: answers come in the order of their requests.
+#[tokio::test]
+async fn a_request_waits_until_the_one_before_it_is_answered() {
+    let mut node = Node::new(StreamSettings::default());
+    let client = client(node.listen(Protocol::Tcp));
+    write(&client, b"?one\n?two\n");
+    let (connection, one) = node.request().await;
+    assert_eq!(one, "?one\n");
+    assert!(node.told.try_recv().is_err());
+    node.streams.answer(connection, Bytes::from_static(b"1\n"), false);
+    let (_, two) = node.request().await;
+    assert_eq!(two, "?two\n");
+    node.streams.answer(connection, Bytes::from_static(b"2\n"), false);
+    assert_eq!(read(&client, 4).await, b"1\n2\n");
+}
+
+// RFC 9112 section 9.6.
+#[tokio::test]
+async fn nothing_is_read_behind_a_request_whose_answer_closes() {
+    for (first, answer) in [(&b"?one\n?two\n"[..], Some("1\n")), (b"?refuse\n?two\n", None)] {
+        let mut node = Node::new(StreamSettings::default());
+        let client = client(node.listen(Protocol::Tcp));
+        write(&client, first);
+        if let Some(answer) = answer {
+            let (connection, _) = node.request().await;
+            node.streams.answer(connection, Bytes::from_static(answer.as_bytes()), true);
+        }
+        assert_eq!(node.closed().await, Closed::ByUs);
+        let expected = answer.unwrap_or("refused\n");
+        assert_eq!(read(&client, expected.len()).await, expected.as_bytes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_nobody_answers_ends_with_the_idle_time() {
+    let mut node = Node::new(StreamSettings::default());
+    let client = client(node.listen(Protocol::Tcp));
+    write(&client, b"?one\n");
+    node.request().await;
+    assert_eq!(node.closed().await, Closed::Idle);
+}
