@@ -187,6 +187,23 @@ fn check_rows(kind: DatabaseKind) {
     assert_eq!(kept, [calls.to_string()], "{}", server.process.log());
 }
 
+#[test]
+fn what_is_kept_in_memory_outlives_a_reload_with_other_settings_and_an_upgrade() {
+    let scratch = Scratch::new();
+    let database = scratch.file("rows.db").to_string_lossy().into_owned();
+    good(serctl(&["--db", &database, "db", "create"]));
+    let server = Server::start(&format!("sqlite://{database}"));
+    let count = |said: String| said.rsplit_once("n=").and_then(|(_, n)| n.parse::<u32>().ok()).expect("a number");
+    let before = count(server.said());
+    let script = server.scratch.file("tables.cfg");
+    let text = fs::read_to_string(&script).expect("the script is there");
+    fs::write(&script, text.replace("kept=>size=4;", "kept=>size=5;")).expect("the directory is writable");
+    good(server.serctl(&["reload"]));
+    assert_eq!(count(server.said()), before + 1, "{}", server.process.log());
+    good(server.serctl(&["upgrade"]));
+    assert_eq!(count(server.said()), before + 2, "{}", server.process.log());
+}
+
 /// What a server says that does not start.
 fn refused_start(database: &str) -> String {
     let scratch = Scratch::new();

@@ -41,7 +41,8 @@ pub use host::{
 };
 pub use http::{HttpAnswer, HttpRequest, JsonRpc, TakesHttp};
 pub use module::{
-    Binding, BlockOn, Event, LogLine, Module, Parameter, Setting, SettingKind, Setup, SetupError, SpawnWork, State,
+    Binding, BlockOn, Event, LogLine, Module, Parameter, Save, Setting, SettingKind, Setup, SetupError, SpawnWork,
+    State,
 };
 pub use observe::{Happening, Observe, Replied};
 pub use outcome::{Fault, Outcome, Resume, Wait};

@@ -18,6 +18,9 @@ pub trait State: Any + Send + Sync {}
 
 impl<T: Any + Send + Sync> State for T {}
 
+/// Writes down what shall outlive a state. It may run several times.
+pub type Save = fn(&Arc<dyn State>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
 /// A module: what `loadmodule` brings into a script.
 pub struct Module {
     /// The name in `loadmodule`, without `.so`.
@@ -40,6 +43,9 @@ pub struct Module {
     pub observe: Option<Observe>,
     /// Which HTTP requests at a SIP listener the module has `event_route[xhttp:request]` answer; none where it does not.
     pub takes_http: Option<TakesHttp>,
+    /// Runs before the server ends or becomes another program, and before another state takes the place of this one:
+    /// `Drop` would come too late for the one, and not at all for the other.
+    pub save: Option<Save>,
     /// Makes the state. Runs once, in the order of `loadmodule`, before the server opens a socket.
     pub make: fn(&mut Setup<'_>) -> Result<Arc<dyn State>, SetupError>,
 }
@@ -57,6 +63,7 @@ impl Module {
         statistics: &[],
         observe: None,
         takes_http: None,
+        save: None,
         make: |_| Ok(Arc::new(())),
     };
 }

@@ -345,6 +345,13 @@ impl CommandBench {
         }
     }
 
+    /// Has the module write down what it holds, as at the end of the server.
+    pub(crate) fn save(&self, module: &Module) {
+        let save = module.save.expect("the module saves");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime starts").block_on(save(&self.state));
+    }
+
     /// The monotonic clock of each call.
     pub(crate) fn now(&self) -> Instant {
         self.now

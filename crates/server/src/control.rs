@@ -19,7 +19,7 @@ use crate::load;
 use crate::logging::Logger;
 use crate::notify::Notifier;
 use crate::running::{Order, Running};
-use crate::start_modules::{self, Ground, Started};
+use crate::start_modules::{self, Ground, SAVE, Started};
 
 /// What signals act on.
 pub(crate) struct Control<'a> {
@@ -79,13 +79,16 @@ impl Control<'_> {
                     Order::Reload(answer) => drop(answer.send(self.reload())),
                 },
                 // Whoever wants it to end after all has sent another signal.
-                () = self.drained(), if stops > 0 => return Ok(has_successor && stops == 1),
+                () = self.drained(), if stops > 0 => break,
             }
             if stops > 0 {
                 // A second signal is from somebody who does not want to wait.
                 self.drain(if stops == 1 { DRAIN } else { Duration::ZERO }, has_successor && stops == 1).await;
             }
         }
+        // Nothing changes it any more.
+        self.started.save(SAVE, &|name| self.log.for_module(name)).await;
+        Ok(has_successor && stops == 1)
     }
 
     /// Lets the workers finish what they have and take nothing new.

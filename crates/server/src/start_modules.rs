@@ -6,11 +6,13 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use module_api::{Binding, Command, Dialect, LogLine, Server, Setting, Setup, State, Statistics};
+use module_api::{Binding, Command, Dialect, Level, LogLine, Save, Server, Setting, Setup, State, Statistics};
 use script::LoadedModule;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 /// Modules that have started, in the order of `loadmodule`.
 #[derive(Default)]
@@ -19,6 +21,7 @@ pub(crate) struct Started(Vec<StartedModule>);
 struct StartedModule {
     name: &'static str,
     commands: &'static [Command],
+    save: Option<Save>,
     settings: Vec<Setting>,
     state: Arc<dyn State>,
     /// The modules whose states it asked for, and may hold, since it started.
@@ -42,10 +45,31 @@ impl Started {
         self.0.iter().map(|module| (module.commands, Arc::clone(&module.state))).collect()
     }
 
+    /// Has the modules write down what shall outlive them, the last that was loaded first. Those that have not by the
+    /// end of `within` are left.
+    pub(crate) async fn save(&self, within: Duration, log: &dyn Fn(&'static str) -> LogLine) {
+        let until = Instant::now() + within;
+        for module in self.0.iter().rev() {
+            module.save(until, log).await;
+        }
+    }
+
     fn find(&self, name: &str) -> Option<Arc<dyn State>> {
         self.0.iter().find(|module| module.name == name).map(|module| Arc::clone(&module.state))
     }
 }
+
+impl StartedModule {
+    async fn save(&self, until: Instant, log: &dyn Fn(&'static str) -> LogLine) {
+        let Some(save) = self.save else { return };
+        if tokio::time::timeout_at(until, save(&self.state)).await.is_err() {
+            log(self.name)(Level::Error, "there was no time left to write down what it holds");
+        }
+    }
+}
+
+/// How long modules may take to write down what they hold.
+pub(crate) const SAVE: Duration = Duration::from_secs(15);
 
 /// Where and for whom modules start.
 pub(crate) struct Ground<'a> {
@@ -67,28 +91,35 @@ pub(crate) struct Ground<'a> {
 ///
 /// At a reload a module of `before` whose settings are the same goes on with its state, wherever the
 /// script loads it now, so that registrations, counters and caches survive. One that holds the state
-/// of a module that is made anew is made anew with it.
+/// of a module that is made anew is made anew with it. A state that is left has been saved before.
 ///
 /// # Errors
 /// The first module that cannot start, and why. `before` is then as it was.
 pub(crate) fn start(modules: &[LoadedModule], before: &Started, ground: &Ground<'_>) -> Result<Started> {
     let mut started = Started::default();
+    let save_one = |module: &StartedModule| ground.runtime.block_on(module.save(Instant::now() + SAVE, ground.log));
     for loaded in modules {
         let name = loaded.module.name;
         let earlier = before.0.iter().find(|module| module.name == name && module.settings == loaded.settings);
         let same = earlier.filter(|module| module.holds.iter().all(|held| is_same(held, before, &started)));
         let (state, holds) = match same {
             Some(module) => (Arc::clone(&module.state), module.holds.clone()),
-            None => make(loaded, &started, ground)?,
+            None => {
+                // What takes its place may read what this one holds.
+                before.0.iter().filter(|module| module.name == name).for_each(save_one);
+                make(loaded, &started, ground)?
+            }
         };
         started.0.push(StartedModule {
             name,
             commands: loaded.module.commands,
+            save: loaded.module.save,
             settings: loaded.settings.clone(),
             state,
             holds,
         });
     }
+    before.0.iter().filter(|module| started.find(module.name).is_none()).for_each(save_one);
     Ok(started)
 }
 

@@ -10,9 +10,10 @@ mod stored;
 mod table;
 mod variable;
 
+use std::any::Any;
 use std::sync::Arc;
 
-use module_api::{Event, Module};
+use module_api::{Event, Module, State};
 
 use crate::named_lock::Locks;
 use table::Table;
@@ -42,6 +43,7 @@ pub static MODULE: Module = Module {
         },
     ],
     commands: commands::COMMANDS,
+    save: Some(|state| Box::pin(save(state))),
     make: settings::make,
     ..Module::EMPTY
 };
@@ -66,12 +68,13 @@ impl Tables {
     }
 }
 
-impl Drop for Tables {
-    fn drop(&mut self) {
-        for table in &self.tables {
-            if let Some(stored) = table.stored.as_ref().filter(|stored| stored.is_written_back) {
-                stored.write_at_end(table);
-            }
+/// Writes the tables back that are to be.
+async fn save(state: &Arc<dyn State>) {
+    let any: &(dyn Any + Send + Sync) = &**state;
+    let Some(tables) = any.downcast_ref::<Tables>() else { return };
+    for table in &tables.tables {
+        if let Some(stored) = table.stored.as_ref().filter(|stored| stored.is_written_back) {
+            stored.write_or_say(table).await;
         }
     }
 }

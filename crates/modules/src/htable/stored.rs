@@ -121,7 +121,7 @@ impl Stored {
             let cells = [Cell::text(key), Cell::Int(0), Cell::Int(kind), text, Cell::Int(end)];
             Write::Insert { table: self.table.clone(), row: columns.iter().cloned().zip(cells).collect() }
         }));
-        // Its own connection, since this may run when the server's runtime is gone.
+        // Its own connection: there is no need for one while the server runs.
         let report: Report = Arc::new(|_| {});
         let settings = Settings { deadline: LAST_WRITE, connections: 1 };
         let said = |error: store::Error| format!("htable {}: {error}", table.name);
@@ -131,15 +131,9 @@ impl Stored {
         written.map(|_| entries.len())
     }
 
-    /// As [`Stored::write`], when there is no runtime left to wait with.
-    pub(super) fn write_at_end(&self, table: &Table) {
-        let work = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(self.write(table)))
-        };
-        // On a thread of its own: the last owner may be a task of a runtime, which must not wait.
-        let written = std::thread::scope(|scope| scope.spawn(work).join());
-        if let Ok(Err(cause)) = written {
+    /// As [`Stored::write`], when there is nobody to tell but the log.
+    pub(super) async fn write_or_say(&self, table: &Table) {
+        if let Err(cause) = self.write(table).await {
             (self.log)(Level::Error, &cause);
         }
     }
@@ -228,7 +222,7 @@ mod tests {
         first.call(set, vec!["t".into(), hostile.into(), "it's".into()]).expect("it is set");
         assert_eq!(run(&first, "htable.store t"), "2");
         run(&first, "htable.seti t a 2");
-        drop(first);
+        first.save(&super::super::MODULE);
         let found = tables.sql("SELECT key_value FROM htable ORDER BY key_name");
         assert_eq!(found, ["2", "it's"]);
         assert_eq!(tables.sql("SELECT count(*) FROM htable WHERE expires > 1700000000"), ["2"]);
