@@ -6,7 +6,7 @@ ARGS ?=
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test check deb bench instructions fuzz peers
+.PHONY: help run test check deb bench instructions licences fuzz peers
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -36,6 +36,10 @@ bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in
 
 instructions: peers ## Counts the instructions of a REGISTER, of a call and of a script's route
 	$(CARGO) run --quiet --release -p bench --bin instructions
+
+licences: ## Checks licences, sources and known faults of the crates that ours are built on (installs cargo-deny)
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check
 
 fuzz: ## Runs each fuzz target for FUZZ_SECONDS
 	cd fuzz && for target in $$($(CARGO) fuzz list --fuzz-dir .); do \

@@ -19,6 +19,7 @@ mod harness;
 mod http_at_sip;
 mod large;
 mod logs;
+mod names;
 mod operating;
 mod operators;
 mod order;

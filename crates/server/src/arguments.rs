@@ -1,6 +1,6 @@
 //! Command line of `ser`: its own options and those of SER and Kamailio.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Parser};
@@ -62,6 +62,10 @@ pub(crate) struct Arguments {
     /// Further name that counts as this server; repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) alias: Vec<String>,
+
+    /// Ask this name server: ADDRESS[:PORT]; repeatable [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDRESS", value_parser = name_server)]
+    pub(crate) dns_server: Vec<SocketAddr>,
 
     /// Where data is kept [default: the user's data directory]
     #[arg(long, value_name = "DIR")]
@@ -287,6 +291,15 @@ impl Ignored {
 #[derive(Debug, Clone)]
 pub(crate) struct EventFilter(pub(crate) String);
 
+/// `ADDRESS[:PORT]`, where the port is that of DNS unless given.
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse::<IpAddr>()
+        .map(|ip| SocketAddr::new(ip, 53))
+        .or_else(|_| text.parse())
+        .map_err(|_| "not an IP address with or without a port".to_owned())
+}
+
 impl EventFilter {
     fn parse(text: &str) -> Result<EventFilter, String> {
         Filter::parse(text).map(|_| EventFilter(text.to_owned())).map_err(|error| error.to_string())
@@ -353,6 +366,15 @@ mod tests {
         assert!(arguments.log_stderr);
         assert_eq!(arguments.ignored.given().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["-m", "-M"]);
         assert_eq!(arguments.defines(), [("WITH_AUTH".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_name_server_has_the_port_of_dns_unless_told() {
+        let servers =
+            parse("ser --dns-server 192.0.2.53 --dns-server [::1]:5353 --dns-server ::1 --dns-server [::1]").dns_server;
+        let expected = ["192.0.2.53:53", "[::1]:5353", "[::1]:53", "[::1]:53"];
+        assert_eq!(servers, expected.map(|text| text.parse::<SocketAddr>().expect("an address")));
+        assert!(Arguments::try_parse_from(["ser", "--dns-server", "dns.example"]).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Tracing, Worker};
 use module_api::{PublicEvents, Server, SocketId, Statistics};
+use net::dns::DnsSettings;
 use net::stream::Streams;
 use net::udp::UdpSocket;
 use script::{BoundProgram, Configuration, Listen, Settings as ScriptSettings};
@@ -72,6 +73,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         log: Arc::clone(&log),
         statistics: statistics.clone(),
         events: posts.events.clone(),
+        dns: core_parameters::dns(&settings, arguments.dns_server.clone()),
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
     if !arguments.trace.is_empty() {
@@ -111,8 +113,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let notifier = Arc::new(Notifier::from_environment());
     let kept = sockets.hand_over(&notifier);
     notifier.ready();
-    let (watched, watchdog) = (Mailboxes::clone(&mailboxes), Arc::clone(&notifier));
-    runtime.spawn(async move { watchdog.keep_alive(watched).await });
+    runtime.spawn(Arc::clone(&notifier).keep_alive(Mailboxes::clone(&mailboxes)));
     let mut control = Control {
         arguments,
         shared,
@@ -174,6 +175,7 @@ struct Surroundings {
     log: Arc<Logger>,
     statistics: Statistics,
     events: PublicEvents,
+    dns: DnsSettings,
 }
 
 /// Tells everybody who waits for it that the server serves.
@@ -278,7 +280,7 @@ fn share(
     around: Surroundings,
 ) -> Result<Arc<Shared>> {
     let engine_settings = core_parameters::engine(settings, started);
-    let names = names::Dns::start(&around.runtime).context("cannot set up DNS")?;
+    let names = names::Dns::start(&around.runtime, around.dns).context("cannot set up DNS")?;
     let spawn = spawn::OnTokio::new(around.runtime, around.mailboxes, engine_settings.wait_deadline);
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;

@@ -1,10 +1,12 @@
 //! What the core parameters of a script mean to the engine, to connections and to sockets.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use module_api::Socket;
+use net::dns::DnsSettings;
 use net::stream::StreamSettings;
 use net::tls::TlsClient;
 use script::Settings as ScriptSettings;
@@ -42,6 +44,25 @@ pub(crate) fn streams(settings: &ScriptSettings, tls_client: Option<Arc<TlsClien
         max_per_peer: number(settings, "tcp_accept_iplimit", 1..=1 << 20).unwrap_or(defaults.max_per_peer),
         max_message_bytes: number(settings, "tcp_rd_buf_size", 4096..=1 << 20).unwrap_or(defaults.max_message_bytes),
         tls_client,
+        ..defaults
+    }
+}
+
+/// How names are resolved. `servers` are those of the command line; without any it is the system's.
+pub(crate) fn dns(settings: &ScriptSettings, servers: Vec<SocketAddr>) -> DnsSettings {
+    let defaults = DnsSettings::default();
+    let min_ttl = seconds(settings, "dns_cache_min_ttl").unwrap_or(defaults.min_ttl);
+    // Where the script says -1, it is as if it said nothing.
+    let positive = |name| seconds(settings, name).filter(|_| settings.int(name) > 0);
+    DnsSettings {
+        servers,
+        timeout: positive("dns_retr_time").unwrap_or(defaults.timeout),
+        attempts: number(settings, "dns_retr_no", 1..=10)
+            .filter(|_| settings.int("dns_retr_no") > 0)
+            .unwrap_or(defaults.attempts),
+        min_ttl,
+        max_ttl: positive("dns_cache_max_ttl").unwrap_or(defaults.max_ttl).max(min_ttl),
+        max_negative_ttl: positive("dns_cache_negative_ttl").unwrap_or(defaults.max_negative_ttl),
         ..defaults
     }
 }
@@ -133,6 +154,19 @@ mod tests {
         assert_eq!(streams.write_timeout, Duration::from_secs(4));
         assert_eq!((streams.max_message_bytes, streams.max_per_peer), (8192, 7));
         assert_eq!(streams.idle_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn names_are_resolved_as_the_script_says() {
+        let told = dns(
+            &settings("dns_retr_time=3\ndns_retr_no=4\ndns_cache_max_ttl=60\ndns_cache_negative_ttl=5"),
+            Vec::new(),
+        );
+        assert_eq!((told.timeout, told.attempts), (Duration::from_secs(3), 4));
+        assert_eq!((told.max_ttl, told.max_negative_ttl), (Duration::from_secs(60), Duration::from_secs(5)));
+        let usual = DnsSettings::default();
+        let silent = dns(&settings("dns_retr_time=-1\ndns_retr_no=-1\ndns_cache_max_ttl=-1"), Vec::new());
+        assert_eq!((silent.timeout, silent.attempts, silent.max_ttl), (usual.timeout, usual.attempts, usual.max_ttl));
     }
 
     #[test]

@@ -15,12 +15,12 @@ pub(crate) struct Dns {
 }
 
 impl Dns {
-    /// Asks the servers that the system is set up for.
+    /// Asks the servers of `settings`.
     ///
     /// # Errors
-    /// When those settings cannot be read.
-    pub(crate) fn start(runtime: &Handle) -> Result<Dns, SetupError> {
-        let resolver = Resolver::new(runtime.clone(), DnsSettings::default())?;
+    /// When those of the system are meant and cannot be read.
+    pub(crate) fn start(runtime: &Handle, settings: DnsSettings) -> Result<Dns, SetupError> {
+        let resolver = Resolver::new(runtime.clone(), settings)?;
         Ok(Dns { resolver: Arc::new(resolver) })
     }
 }

@@ -48,7 +48,7 @@ impl Notifier {
 
     /// Says again and again that the server lives, for as long as every worker does what it is asked within the
     /// time that the service manager gives. Never ends where no watchdog waits.
-    pub(crate) async fn keep_alive(&self, mailboxes: Mailboxes) {
+    pub(crate) async fn keep_alive(self: Arc<Self>, mailboxes: Mailboxes) {
         let Some(limit) = self.watchdog else { return std::future::pending().await };
         loop {
             let turned = Arc::new(AtomicUsize::new(0));
