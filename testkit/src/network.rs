@@ -126,7 +126,7 @@ impl Network {
     ///
     /// # Panics
     /// As [`Network::new`].
-    pub fn with(script: &str, settings: Settings, names: StaticNames, weather: Weather) -> Network {
+    pub fn with(script: &str, settings: Settings, names: impl Names + 'static, weather: Weather) -> Network {
         let letters = Arc::new(Letterbox::default());
         let server: Arc<dyn Server> = Arc::clone(&letters) as _;
         let (program, _) =
@@ -162,6 +162,7 @@ impl Network {
             events: module_api::PublicEvents::default(),
             tracing: Tracing::default(),
             key: Key(parts.weather.seed, 1),
+            turns: Box::default(),
             workers: AtomicUsize::new(1),
             busy_workers: AtomicUsize::new(1),
             is_draining: AtomicBool::new(false),
@@ -205,6 +206,11 @@ impl Network {
     /// How many transactions the server holds.
     pub fn transaction_count(&self) -> usize {
         self.core.transaction_count()
+    }
+
+    /// How many jobs of modules wait until they are due.
+    pub fn deferred_count(&self) -> usize {
+        self.core.deferred_count()
     }
 
     /// Sends `text` from a peer to the server; line ends become CRLF. It arrives when time passes.

@@ -207,3 +207,32 @@ fn a_call_whose_time_was_up_is_recorded_when_that_is_asked_for() {
     let lines = recorded(&format!("{ends}\nmodparam(\"acc\", \"cdr_expired_dlg_enable\", 1)"), "nobody");
     assert!(lines.len() == 1 && lines[0].contains(";ended_by=timeout;"), "{lines:?}");
 }
+
+// A busy server sees more calls in a day than it has room for jobs that wait for the end of one.
+#[test]
+fn what_waits_for_the_end_of_a_call_does_not_outlive_it_for_long() {
+    let mut network = network("", TRACK);
+    for n in 0..50 {
+        let of_call =
+            |text: String| text.replace("c1@", &format!("call{n}@")).replace("z9hG4bK", &format!("z9hG4bK{n}x"));
+        network.send(CALLER, &of_call(request("INVITE", "z9hG4bK1", "")));
+        network.settle();
+        let invite = network.received_one(CALLEE);
+        let route = line(&invite, "Record-Route:").expect("it was record-routed").replace("Record-Route:", "Route:");
+        network.send(CALLEE, &answer(&invite, "200 OK"));
+        network.settle();
+        network.send(CALLER, &with_line(&of_call(request("ACK", "z9hG4bK2", ";tag=b1")), &route));
+        network.settle();
+        network.received(CALLEE);
+        network.send(CALLER, &with_line(&of_call(request("BYE", "z9hG4bK3", ";tag=b1")), &route));
+        network.settle();
+        let bye = network.received_one(CALLEE);
+        network.send(CALLEE, &answer(&bye, "200 OK"));
+        network.settle();
+        assert!(network.deferred_count() <= 60, "{} for {n} calls", network.deferred_count());
+    }
+    network.received(CALLER);
+    assert_eq!(counts(&mut network, 1), "SIP/2.0 200 0 0");
+    network.advance(Duration::from_secs(61));
+    assert!(network.deferred_count() < 10, "{}", network.deferred_count());
+}

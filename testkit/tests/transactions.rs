@@ -276,3 +276,24 @@ fn another_request_can_be_answered_by_its_call_id() {
     network.settle();
     assert_eq!(network.start_lines(CALLER), ["SIP/2.0 480 Away"]);
 }
+
+// RFC 3261 section 17.1.1.2: a failure is said once; its repetitions are answered with ACK alone.
+#[test]
+fn a_failure_reaches_the_caller_though_many_replies_wait_for_a_reply_route() {
+    let mut network = network(
+        "request_route { t_on_reply(\"SLOW\"); t_relay(); }\n\
+         onreply_route[SLOW] { if ($rs == 180) async_ms_sleep(1000); }",
+    );
+    network.send(CALLER, &request("INVITE", "z9hG4bK1", ""));
+    network.settle();
+    let invite = network.received_one(CALLEE);
+    network.send(CALLEE, &answer(&invite, "180 Ringing"));
+    for _ in 0..40 {
+        network.send(CALLEE, &answer(&invite, "183 Session Progress"));
+    }
+    network.send(CALLEE, &answer(&invite, "486 Busy Here"));
+    network.advance(Duration::from_secs(2));
+    assert_eq!(network.start_lines(CALLER).last().map(String::as_str), Some("SIP/2.0 486 Busy Here"));
+    network.advance(Duration::from_secs(64));
+    assert_eq!(network.transaction_count(), 0);
+}

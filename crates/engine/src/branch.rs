@@ -138,13 +138,6 @@ impl Core {
         self.settle(sender.transaction);
     }
 
-    /// The network says that nobody listens at `peer`: what waits there for a first reply has failed.
-    pub fn on_unreachable(&mut self, peer: std::net::SocketAddr) {
-        for sender in self.table.waiting_for(peer) {
-            self.on_transport_error(sender);
-        }
-    }
-
     /// A CANCEL has come for an INVITE (RFC 3261 section 16.10).
     pub(crate) fn cancel_transaction(&mut self, key: TransactionKey) {
         let Some(transaction) = self.table.transaction_mut(key) else { return };

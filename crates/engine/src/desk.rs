@@ -5,13 +5,12 @@
 //! its place; only a desk that is in use gets mail ([decision 0004](../../../docs/decisions/0004-acting-for-the-owner.md)).
 //! Nobody waits for a desk but its owner, and nobody holds two, so there is no order of locks to keep.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use module_api::{Arrival, Level};
-use net::mailbox::{Inbox, Mailbox};
+use module_api::Arrival;
+use net::mailbox::{Full, Inbox, Mailbox};
 use net::stream::{ConnectionId, Streams};
 use sip_message::{Message, Transport};
 
@@ -22,7 +21,14 @@ use crate::worker::{Mail, Mailboxes};
 use crate::worker_core::{Core, Shared};
 
 /// The desks of all workers; the index is the worker's number.
-pub(crate) type Desks = Arc<[Mutex<Desk>]>;
+pub(crate) type Desks = Arc<[Place]>;
+
+/// Where a desk stands.
+pub(crate) struct Place {
+    desk: Mutex<Desk>,
+    /// Whether the owner waits for it: others then leave it alone, or on a busy day the owner never gets its turn.
+    is_wanted: AtomicBool,
+}
 
 /// A message on its way to the worker that owns it.
 pub(crate) type Delivery = (Arc<Message>, Arrival);
@@ -65,22 +71,13 @@ impl Desk {
         let mut mail = std::mem::take(&mut self.mail);
         mail.extend(self.inbox.drain());
         for letter in mail.drain(..) {
-            self.guarded(|desk| desk.take_letter(letter));
+            self.take_letter(letter);
         }
         self.mail = mail;
         for (message, arrival) in received.drain(..) {
-            self.guarded(|desk| desk.core.on_message(message, arrival));
+            self.core.on_message(message, arrival);
         }
-        self.guarded(|desk| desk.core.on_timers());
-    }
-
-    /// A panic is our mistake, and whoever found the message for it must not end the calls of all others with it.
-    fn guarded(&mut self, act: impl FnOnce(&mut Desk)) {
-        if catch_unwind(AssertUnwindSafe(|| act(self))).is_err() {
-            let shared = &self.core.shared;
-            shared.statistics.panics.increment();
-            shared.log.write(Level::Critical, b"a mistake in the server ended the work on one message (see above)");
-        }
+        self.core.on_timers();
     }
 
     fn take_letter(&mut self, letter: Mail) {
@@ -89,7 +86,7 @@ impl Desk {
             Mail::Finished(id, finished) => self.core.on_finished(id, finished),
             Mail::Job(job) => self.core.do_job(job),
             Mail::SendFailed(sender) => self.core.on_send_failed(sender),
-            Mail::Unreachable(peer) => self.core.on_unreachable(peer),
+            Mail::Unreachable(peers) => peers.iter().for_each(|peer| self.core.on_unreachable(*peer)),
             Mail::Drain(stop_at) => self.stop_at = Some(stop_at),
         }
     }
@@ -109,10 +106,11 @@ impl Desk {
         for HttpOut { connection, bytes, closes } in self.core.take_http_answers() {
             streams.answer(ConnectionId(connection), bytes, closes);
         }
-        let jobs = self.core.take_jobs_for_others();
-        let refused = jobs.filter_map(|(worker, job)| mailboxes[worker].send(Mail::Job(job)).err()).count();
-        if refused > 0 {
-            self.core.shared.statistics.refused.add(refused as u64);
+        for (worker, job) in self.core.take_jobs_for_others() {
+            let Err(Full(Mail::Job(job))) = mailboxes[worker].send(Mail::Job(job)) else { continue };
+            if !self.core.take_back(worker, job) {
+                self.core.shared.statistics.refused.increment();
+            }
         }
     }
 
@@ -158,17 +156,29 @@ impl Desk {
     }
 }
 
-/// The owner's way to its desk: waits for whoever works there in its place.
-pub(crate) fn own(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Place {
+    /// The owner's way to its desk: waits for whoever works there in its place.
+    pub(crate) fn own(&self) -> MutexGuard<'_, Desk> {
+        if let Some(desk) = self.try_lock() {
+            return desk;
+        }
+        self.is_wanted.store(true, Ordering::Relaxed);
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_wanted.store(false, Ordering::Relaxed);
+        desk
+    }
 
-/// A desk at which nobody works at the moment.
-pub(crate) fn free(desk: &Mutex<Desk>) -> Option<MutexGuard<'_, Desk>> {
-    match desk.try_lock() {
-        Ok(desk) => Some(desk),
-        Err(TryLockError::Poisoned(desk)) => Some(desk.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
+    /// The desk, if nobody works at it at the moment, or waits to.
+    pub(crate) fn free(&self) -> Option<MutexGuard<'_, Desk>> {
+        if self.is_wanted.load(Ordering::Relaxed) { None } else { self.try_lock() }
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Desk>> {
+        match self.desk.try_lock() {
+            Ok(desk) => Some(desk),
+            Err(TryLockError::Poisoned(desk)) => Some(desk.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -179,7 +189,7 @@ pub(crate) fn desks(shared: &Arc<Shared>, inboxes: Vec<Inbox<Mail>>) -> Desks {
         let mut core = Core::new(number as u16, Arc::clone(shared), Instant::now());
         core.set_worker_count(count);
         core.set_clock(Instant::now);
-        Mutex::new(Desk::new(core, inbox))
+        Place { desk: Mutex::new(Desk::new(core, inbox)), is_wanted: AtomicBool::new(false) }
     };
     inboxes.into_iter().enumerate().map(desk).collect()
 }

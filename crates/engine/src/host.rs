@@ -152,6 +152,10 @@ impl Host for Core {
         self.do_later(delay, job)
     }
 
+    fn after_always(&mut self, delay: Duration, job: Job) {
+        self.do_again(delay, job);
+    }
+
     fn find_route(&self, context: Option<&Context>, kind: RouteKind, name: &str) -> Option<RouteId> {
         self.program_of(context).route(kind, name)
     }

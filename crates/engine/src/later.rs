@@ -22,17 +22,19 @@ struct Entry {
     job: Job,
 }
 
-/// Most jobs that may wait in one worker.
+/// Most jobs that may wait in one worker, beside those that repeat: of these there are as many as modules want ticks.
 const LIMIT: usize = 1 << 20;
+/// What is due later than this never will be: the clock can count so far.
+const LONGEST_DELAY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl Later {
-    fn add(&mut self, due: Instant, job: Job) -> bool {
-        if self.heap.len() >= LIMIT {
-            return false;
-        }
+    fn add(&mut self, due: Instant, job: Job) {
         self.sequence += 1;
         self.heap.push(Entry { due, sequence: self.sequence, job });
-        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.heap.len() >= LIMIT
     }
 
     /// When the first one is due.
@@ -55,8 +57,16 @@ impl Later {
 
 impl Core {
     pub(crate) fn do_later(&mut self, delay: Duration, job: Job) -> bool {
-        let Some(due) = self.now.checked_add(delay) else { return false };
-        self.later.add(due, job)
+        if self.later.is_full() {
+            return false;
+        }
+        self.do_again(delay, job);
+        true
+    }
+
+    pub(crate) fn do_again(&mut self, delay: Duration, job: Job) {
+        let delay = delay.min(LONGEST_DELAY);
+        self.later.add(self.now + delay, job);
     }
 
     /// Does what is due; what is asked for meanwhile waits for the next turn, so that no job keeps a worker busy.
@@ -65,7 +75,7 @@ impl Core {
             return;
         }
         for job in self.later.take_due(self.now) {
-            job(self);
+            self.guarded(|core| job(core));
         }
     }
 }

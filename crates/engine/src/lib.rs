@@ -10,6 +10,8 @@ mod copy;
 mod desk;
 mod event;
 mod figures;
+mod gone;
+mod guard;
 mod host;
 mod http;
 mod later;

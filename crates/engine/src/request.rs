@@ -108,6 +108,7 @@ impl Core {
         let key = self.table.insert(hash, Box::new(transaction));
         self.shared.statistics.transactions.increment();
         context.transaction = Some(key);
+        self.at_work = Some(key);
         NewTransaction::Created(key)
     }
 

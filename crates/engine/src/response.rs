@@ -30,6 +30,7 @@ impl Core {
             self.shared.statistics.malformed.increment();
             return;
         }
+        self.at_work = Some(sender.transaction);
         let mut context = Context::new(Arc::clone(&message), arrival, RouteKind::Reply);
         context.reply_code = message.status().unwrap_or_default();
         if !self.passes_reply_route(&mut context) {

@@ -69,6 +69,7 @@ impl Core {
 
     /// Goes on with a parked run whose wait is over.
     pub(crate) fn unpark(&mut self, mut parked: Box<Parked>, finished: Finished) {
+        self.at_work = parked.context.transaction;
         if let Some(key) = parked.context.transaction {
             self.unhold(key);
         }

@@ -12,14 +12,20 @@ use crate::transaction::{Queued, Suspended, Transaction};
 use crate::wait::{After, Parked};
 use crate::worker_core::Core;
 
-/// Most runs that may wait for the attributes of one transaction; further replies are lost, as on the network.
+/// Most runs that may wait for the attributes of one transaction; further replies that come again are lost, as on the
+/// network.
 const QUEUE: usize = 32;
 
 impl Transaction {
     /// Has something run as soon as the parked run has given the attributes back: one run at a time sees
     /// them, so that none undoes what another has written.
     pub(crate) fn enqueue(&mut self, queued: Queued) {
-        if self.queue.len() < QUEUE || matches!(queued, Queued::Complete) {
+        // A failure, and the answer of a request that is no INVITE, come once (RFC 3261 section 17.1): their branch is over.
+        let comes_again = match &queued {
+            Queued::Reply(_, context) => context.reply_code < 200 || (self.is_invite() && context.reply_code < 300),
+            Queued::Complete => false,
+        };
+        if self.queue.len() < QUEUE || !comes_again {
             self.queue.push(queued);
         }
     }

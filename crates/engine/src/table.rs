@@ -1,7 +1,10 @@
 //! The transactions of one worker, found by number and by matching key.
 
+use std::net::SocketAddr;
+
 use hashbrown::HashTable;
 use module_api::{Gauge, Histogram, TransactionKey};
+use std::collections::HashSet;
 
 use crate::outgoing::Sender;
 use crate::transaction::{Server, Transaction};
@@ -80,14 +83,14 @@ impl Table {
         (entry.generation == key.generation).then_some(&mut *entry.transaction)
     }
 
-    /// Branches that wait at `peer` for a first reply.
-    pub(crate) fn waiting_for(&self, peer: std::net::SocketAddr) -> Vec<Sender> {
+    /// Branches that wait at one of `peers` for a first reply.
+    pub(crate) fn waiting_for(&self, peers: &HashSet<SocketAddr>) -> Vec<Sender> {
         let mut found = Vec::new();
         for (slot, entry) in &self.entries {
             let transaction = TransactionKey { slot: slot as u32, generation: entry.generation };
             for (number, branch) in entry.transaction.branches.iter().enumerate() {
-                if branch.status == 0 && branch.is_pending() && branch.way.as_ref().is_some_and(|way| way.peer == peer)
-                {
+                let is_there = || branch.way.as_ref().is_some_and(|way| peers.contains(&way.peer));
+                if branch.status == 0 && branch.is_pending() && is_there() {
                     found.push(Sender { transaction, branch: number as u16 });
                 }
             }

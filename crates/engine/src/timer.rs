@@ -17,6 +17,7 @@ impl Core {
             return;
         }
         transaction.wake = None;
+        self.at_work = Some(key);
         self.on_server_timer(key);
         self.on_suspension_timer(key);
         self.on_lifetime_over(key);

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use net::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use sip_message::{Message, Transport};
 use smallvec::SmallVec;
 
-use crate::desk::{self, Delivery, Desk, Desks, Next};
+use crate::desk::{self, Delivery, Desk, Desks, Next, Place};
 use crate::outgoing::{Outgoing, Sender};
 use crate::wait::Finished;
 use crate::worker_core::Shared;
@@ -28,8 +29,8 @@ pub enum Mail {
     Finished(u64, Finished),
     /// Something could not be sent over a stream.
     SendFailed(Sender),
-    /// Nobody listens at this address, as ICMP says.
-    Unreachable(SocketAddr),
+    /// Nobody listens at these addresses, as ICMP says.
+    Unreachable(Arc<[SocketAddr]>),
     /// Work that a module has posted.
     Job(Job),
     /// Stop as soon as nothing waits for an answer any more, at the latest then.
@@ -112,7 +113,7 @@ impl Worker {
         let mut inboxes = Vec::new();
         let count = links.mailboxes.len();
         for (number, (Station { poller, inbox }, sockets)) in stations.into_iter().enumerate() {
-            for (n, (_, udp)) in sockets.iter().enumerate() {
+            for (n, (_, udp)) in sockets.iter().enumerate().filter(|(_, (_, udp))| udp.is_read()) {
                 poller.add(udp, n as u64)?;
             }
             inboxes.push(inbox);
@@ -142,26 +143,47 @@ impl Worker {
         let mut batch = ReceiveBatch::new();
         let desks = Arc::clone(&self.desks);
         let mut collected = Instant::now();
-        while let Next::Sleep(now, sleep) = self.act(&desks) {
-            if now.saturating_duration_since(collected) >= COLLECT {
-                net::memory::collect();
-                collected = now;
+        let outcome = loop {
+            // A mistake outside of the desks, whose work is guarded piece by piece: in reading, or in handing out.
+            let turn = AssertUnwindSafe(|| self.turn(&desks, &mut events, &mut batch, &mut collected));
+            match catch_unwind(turn) {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => break Ok(()),
+                Ok(Err(error)) => break Err(error),
+                Err(_) => self.shared.statistics.panics.increment(),
             }
-            self.poller.wait(Some(sleep), &mut events)?;
-            let has_slept = now.elapsed() > PRESSED;
-            for event in events.iter() {
-                match has_slept {
-                    true => self.receive_one(event.token as usize, &mut batch),
-                    false => self.receive(event.token as usize, &mut batch),
-                }
-            }
-            self.act_for_others(&desks);
-            if events.iter().any(|event| event.failed) {
-                self.take_errors();
+        };
+        // Also when it ends in an error: a drain waits for all of them.
+        self.shared.workers.fetch_sub(1, Ordering::Release);
+        outcome
+    }
+
+    /// Acts, sleeps, and takes what has come. False when the work is over.
+    fn turn(
+        &mut self,
+        desks: &[Place],
+        events: &mut Events,
+        batch: &mut ReceiveBatch,
+        collected: &mut Instant,
+    ) -> io::Result<bool> {
+        let Next::Sleep(now, sleep) = self.act(desks) else { return Ok(false) };
+        if now.saturating_duration_since(*collected) >= COLLECT {
+            net::memory::collect();
+            *collected = now;
+        }
+        self.poller.wait(Some(sleep), events)?;
+        let has_slept = now.elapsed() > PRESSED;
+        for event in events.iter() {
+            match has_slept {
+                true => self.receive_one(event.token as usize, batch),
+                false => self.receive(event.token as usize, batch),
             }
         }
-        self.shared.workers.fetch_sub(1, Ordering::Release);
-        Ok(())
+        self.act_for_others(desks);
+        if events.iter().any(|event| event.failed) {
+            self.take_errors();
+        }
+        Ok(true)
     }
 
     /// Takes what lies in a UDP socket that has news, in the order in which it came. What is left after
@@ -217,8 +239,11 @@ impl Worker {
     }
 
     /// A turn at the own desk.
-    fn act(&mut self, desks: &[Mutex<Desk>]) -> Next {
-        let mut desk = desk::own(&desks[self.number]);
+    fn act(&mut self, desks: &[Place]) -> Next {
+        let mut desk = desks[self.number].own();
+        if let Some(turns) = self.shared.turns.get(self.number) {
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
         self.work_at(self.number, &mut desk);
         match desk.next() {
             // The kernel's buffer was full; what is left goes out as soon as it drains.
@@ -230,12 +255,12 @@ impl Worker {
     }
 
     /// What belongs to others: done in their place where they sleep, else put into their mailboxes.
-    fn act_for_others(&mut self, desks: &[Mutex<Desk>]) {
+    fn act_for_others(&mut self, desks: &[Place]) {
         for (owner, desk) in desks.iter().enumerate() {
             if owner == self.number || self.received[owner].is_empty() {
                 continue;
             }
-            if let Some(mut desk) = desk::free(desk) {
+            if let Some(mut desk) = desk.free() {
                 self.work_at(owner, &mut desk);
                 desk.set_alarm(&self.mailboxes[owner]);
                 continue;
@@ -273,11 +298,13 @@ impl Worker {
             });
         }
         // The error comes to any of the sockets that share an address, whoever sent.
-        for peer in peers {
-            for mailbox in self.mailboxes.iter() {
-                // A full mailbox loses the news; the transactions' timers find out as well.
-                let _ = mailbox.send(Mail::Unreachable(peer));
-            }
+        if peers.is_empty() {
+            return;
+        }
+        let peers: Arc<[SocketAddr]> = peers.as_slice().into();
+        for mailbox in self.mailboxes.iter() {
+            // A full mailbox loses the news; the transactions' timers find out as well.
+            let _ = mailbox.send(Mail::Unreachable(Arc::clone(&peers)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The part of a worker that decides, without sockets or a clock of its own.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use sip_message::Message;
 use sip_proto::resolve::{Known, Question, ResolveSettings};
 
 use crate::figures::Figures;
+use crate::gone::GonePeers;
 use crate::http::HttpOut;
 use crate::later::Later;
 use crate::outgoing::{Outgoing, Sender};
@@ -47,6 +48,8 @@ pub struct Shared {
     pub tracing: Tracing,
     /// Secret of this process.
     pub key: Key,
+    /// How many turns each worker has taken, to see that all of them live.
+    pub turns: Box<[AtomicU64]>,
     /// How many workers have not stopped yet.
     pub workers: AtomicUsize,
     /// How many workers may have open requests; counts down while the server drains.
@@ -96,6 +99,10 @@ pub struct Core {
     pub(crate) outbox: Vec<Outgoing>,
     /// Answers of HTTP requests.
     pub(crate) http_answers: Vec<HttpOut>,
+    /// The transaction that the work in hand concerns, where it is known.
+    pub(crate) at_work: Option<TransactionKey>,
+    /// Peers of which ICMP has brought bad news.
+    pub(crate) gone: GonePeers,
     pub(crate) random: Random,
     /// How many routes that run at once are inside each other at the moment.
     pub(crate) nesting: u8,
@@ -117,6 +124,11 @@ pub struct Core {
     clock: Option<fn() -> Instant>,
 }
 
+/// How soon to try again to hand over what another worker had no room for.
+const HAND_OVER: Duration = Duration::from_millis(1);
+/// Most jobs that wait for room at other workers.
+const MOST_TAKEN_BACK: usize = 4096;
+
 impl Core {
     /// The core of worker `number`, beginning at `now`.
     pub fn new(number: u16, shared: Arc<Shared>, now: Instant) -> Core {
@@ -133,6 +145,8 @@ impl Core {
             waiting: WaitingRoom::new(shared.settings.max_parked),
             outbox: Vec::new(),
             http_answers: Vec::new(),
+            at_work: None,
+            gone: GonePeers::default(),
             random: Random::new(shared.key, number),
             nesting: 0,
             sent_by: shared.identity.sockets.iter().map(Socket::sent_by).collect(),
@@ -175,16 +189,34 @@ impl Core {
 
     /// Does work that somebody beside the workers has posted.
     pub fn do_job(&mut self, job: Job) {
-        job(self);
+        self.guarded(|core| job(core));
     }
 
     /// Takes what other workers shall do, each by its number.
-    pub fn take_jobs_for_others(&mut self) -> std::vec::Drain<'_, (usize, Job)> {
-        self.for_others.drain(..)
+    pub fn take_jobs_for_others(&mut self) -> Vec<(usize, Job)> {
+        std::mem::take(&mut self.for_others)
+    }
+
+    /// Takes a job back for which the other worker had no room, to be handed over later. False when too many wait.
+    pub(crate) fn take_back(&mut self, worker: usize, job: Job) -> bool {
+        let has_room = self.for_others.len() < MOST_TAKEN_BACK;
+        if has_room {
+            self.for_others.push((worker, job));
+        }
+        has_room
+    }
+
+    /// How many jobs of modules are not due yet.
+    pub fn deferred_count(&self) -> usize {
+        self.later.len()
     }
 
     /// Takes a message that has arrived whole.
     pub fn on_message(&mut self, message: Arc<Message>, arrival: Arrival) {
+        self.guarded(|core| core.take_message(message, arrival));
+    }
+
+    fn take_message(&mut self, message: Arc<Message>, arrival: Arrival) {
         if let Some(route) = self.program.engine_routes().message_received {
             let mut context = Context::new(Arc::clone(&message), arrival, RouteKind::Event);
             context.reply_code = message.status().unwrap_or_default();
@@ -208,6 +240,10 @@ impl Core {
 
     /// Takes the result of a wait.
     pub fn on_finished(&mut self, id: u64, finished: Finished) {
+        self.guarded(|core| core.go_on(id, finished));
+    }
+
+    fn go_on(&mut self, id: u64, finished: Finished) {
         let Some((waiting, since)) = self.waiting.leave(id) else { return };
         let waited = self.now.saturating_duration_since(since);
         let is_script = matches!(waiting, Waiting::Script(_));
@@ -223,7 +259,7 @@ impl Core {
     /// Takes the news that a message of `sender` could not be sent (RFC 3261 section 17.1.4).
     pub fn on_send_failed(&mut self, sender: Sender) {
         self.shared.statistics.send_errors.increment();
-        self.on_transport_error(sender);
+        self.guarded(|core| core.on_transport_error(sender));
     }
 
     /// Does what is due.
@@ -231,15 +267,21 @@ impl Core {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(self.now, &mut due);
         for key in due.drain(..) {
-            self.on_timer(key);
+            self.guarded(|core| core.on_timer(key));
         }
         self.due = due;
         self.run_due_jobs();
+        self.give_up_on_gone_peers();
     }
 
     /// When [`Core::on_timers`] wants to be called, if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        [self.wheel.next_deadline(), self.later.deadline()].into_iter().flatten().min()
+        // What another worker had no room for is tried again soon.
+        let hand_over = (!self.for_others.is_empty()).then(|| self.now + HAND_OVER);
+        [self.wheel.next_deadline(), self.later.deadline(), self.gone.next_walk(), hand_over]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes what shall be sent, in order.

@@ -130,6 +130,11 @@ pub trait Host {
         false
     }
 
+    /// As [`Host::after`], for work that repeats for as long as the server runs: it is never refused.
+    fn after_always(&mut self, delay: Duration, job: Job) {
+        drop((delay, job));
+    }
+
     /// A route of the script, as `context` sees it: in the program under which its transaction began.
     fn find_route(&self, context: Option<&Context>, kind: RouteKind, name: &str) -> Option<RouteId> {
         let _ = (context, kind, name);

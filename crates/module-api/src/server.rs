@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,16 +52,22 @@ impl Server for NoServer {
 /// ends it. `name` spreads the ticks of different users over the workers.
 pub fn every(server: &dyn Server, name: &str, interval: Duration, tick: Tick) {
     // A server that takes no work at its start never will; the tick is of no use then.
-    let _ = server.post(name.as_bytes(), Box::new(move |host| again(host, interval, tick)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let _ = server.post(name.as_bytes(), Box::new(move |host| again(host, interval, tick, is_over)));
 }
 
-fn again(host: &mut dyn Host, interval: Duration, tick: Tick) {
+fn again(host: &mut dyn Host, interval: Duration, tick: Tick, is_over: Arc<AtomicBool>) {
     let job = move |host: &mut dyn Host| {
-        if tick(host) {
-            again(host, interval, tick);
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        // Before it ticks, so that a tick that ends in a mistake is not the last.
+        again(host, interval, Arc::clone(&tick), Arc::clone(&is_over));
+        if !tick(host) {
+            is_over.store(true, Ordering::Relaxed);
         }
     };
-    host.after(interval, Box::new(job));
+    host.after_always(interval, Box::new(job));
 }
 
 /// A request of our own (RFC 3261 section 8.1.1).

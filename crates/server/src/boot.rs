@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -110,10 +110,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     // A full mailbox this early would mean that modules have posted more than it holds.
     let _ = server.post(b"", Box::new(engine::tell_of_start));
     announce(arguments, &shared, &data_dir, opened.http)?;
-    let notifier = Arc::new(Notifier::from_environment());
-    let kept = sockets.hand_over(&notifier);
-    notifier.ready();
-    runtime.spawn(Arc::clone(&notifier).keep_alive(Mailboxes::clone(&mailboxes)));
+    let (notifier, kept) = tell_manager(sockets, &shared, runtime.handle());
     let mut control = Control {
         arguments,
         shared,
@@ -131,19 +128,21 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     };
     let has_successor = runtime.block_on(control.run(orders))?;
     drop((opened, outward, inside));
+    runtime.block_on(control.save());
     join(workers)?;
     if has_successor {
-        return succeed(runtime, kept);
+        return succeed(runtime, &control.notifier, kept);
     }
     remove_pid_file(arguments);
     Ok(())
 }
 
 /// Becomes the program that lies where this one was started from, with the same options and sockets.
-fn succeed(runtime: tokio::runtime::Runtime, sockets: Vec<(String, OwnedFd)>) -> Result<()> {
+fn succeed(runtime: Runtime, notifier: &Notifier, sockets: Vec<(String, OwnedFd)>) -> Result<()> {
+    notifier.lives();
     // Its threads wait on descriptors that are about to become sockets of the next program.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let mut command = background::own_command()?;
+    let mut command = background::successor()?;
     Err(net::inherited::pass_on(sockets, &mut command)).context("the new program cannot be started")
 }
 
@@ -204,7 +203,21 @@ fn prepare_data(directory: &Path) -> Result<()> {
     builder.create(directory).with_context(|| format!("cannot make the data directory {}", directory.display()))
 }
 
+/// Tells the service manager that the server serves, and goes on telling it that the workers turn. Returns the sockets
+/// that outlive this program.
+fn tell_manager(sockets: Sockets, shared: &Arc<Shared>, runtime: &Handle) -> (Arc<Notifier>, Vec<(String, OwnedFd)>) {
+    let notifier = Arc::new(Notifier::from_environment());
+    let kept = sockets.hand_over(&notifier);
+    notifier.ready();
+    runtime.spawn(Arc::clone(&notifier).keep_alive(Arc::clone(shared)));
+    (notifier, kept)
+}
+
 fn enter_directories(arguments: &Arguments) -> Result<()> {
+    // A relative one would be looked for below itself, and nobody but root may change the root.
+    if background::is_successor() {
+        return Ok(());
+    }
     if let Some(root) = &arguments.chroot {
         nix::unistd::chroot(root).with_context(|| format!("cannot make {} the root", root.display()))?;
         std::env::set_current_dir("/").context("cannot enter the new root")?;
@@ -298,6 +311,7 @@ fn share(
         events: around.events,
         tracing: Tracing::default(),
         key: Key(number(first), number(second)),
+        turns: (0..around.workers).map(|_| AtomicU64::new(0)).collect(),
         workers: AtomicUsize::new(around.workers),
         busy_workers: AtomicUsize::new(around.workers),
         is_draining: AtomicBool::new(false),

@@ -6,11 +6,14 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use engine::{Mail, Mailboxes};
+use engine::Shared;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+
+/// The longest time between two turns of a worker that has nothing to do, with room for a busy machine.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// The way to the service manager; one that leads nowhere when nobody started the server as a service.
 pub(crate) struct Notifier {
@@ -33,7 +36,7 @@ impl Notifier {
 
     /// Says that the server serves.
     pub(crate) fn ready(&self) {
-        self.tell("READY=1\nSTATUS=serving");
+        self.tell("READY=1\nSTATUS=serving\nWATCHDOG=1");
     }
 
     /// Says that it finishes what is open.
@@ -46,24 +49,25 @@ impl Notifier {
         self.tell("RELOADING=1\nSTATUS=making way for a new program");
     }
 
-    /// Says again and again that the server lives, for as long as every worker does what it is asked within the
-    /// time that the service manager gives. Never ends where no watchdog waits.
-    pub(crate) async fn keep_alive(self: Arc<Self>, mailboxes: Mailboxes) {
+    /// Says that the server lives, whatever its workers do: it is about to do what may take long.
+    pub(crate) fn lives(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    /// Says again and again that the server lives, for as long as every worker takes turns within the time that the
+    /// service manager gives. Never ends where no watchdog waits.
+    pub(crate) async fn keep_alive(self: Arc<Self>, shared: Arc<Shared>) {
         let Some(limit) = self.watchdog else { return std::future::pending().await };
+        let turns = || shared.turns.iter().map(|turns| turns.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let mut before = turns();
         loop {
-            let turned = Arc::new(AtomicUsize::new(0));
-            for mailbox in mailboxes.iter() {
-                let turned = Arc::clone(&turned);
-                let job = move |_: &mut dyn module_api::Host| {
-                    turned.fetch_add(1, Ordering::Relaxed);
-                };
-                // A mailbox that is full for half of the limit belongs to a worker that does not turn.
-                let _ = mailbox.send(Mail::Job(Box::new(job)));
+            // A worker without work takes a turn each second all the same.
+            tokio::time::sleep((limit / 2).max(LONGEST_TURN)).await;
+            let now = turns();
+            if now.iter().zip(&before).all(|(now, before)| now != before) {
+                self.lives();
             }
-            tokio::time::sleep(limit / 2).await;
-            if turned.load(Ordering::Relaxed) == mailboxes.len() {
-                self.tell("WATCHDOG=1");
-            }
+            before = now;
         }
     }
 

@@ -42,15 +42,14 @@ impl Sockets {
             if socket.transport != Transport::Udp {
                 continue;
             }
-            let mut first: Option<OwnedFd> = None;
+            let mut first: Option<UdpSocket> = None;
             for (worker, sockets) in of_workers.iter_mut().enumerate() {
                 let udp = match (self.take(socket.address, true), &first) {
-                    (Some(inherited), _) => {
-                        first = first.or_else(|| inherited.socket.try_clone().ok());
-                        UdpSocket::adopt(inherited.socket, &options)
-                    }
-                    // More workers than sockets: the others share the first, whose group they cannot join.
-                    (None, Some(first)) => first.try_clone().and_then(|copy| UdpSocket::adopt(copy, &options)),
+                    (Some(inherited), _) => UdpSocket::adopt(inherited.socket, &options).inspect(|udp| {
+                        first = first.take().or_else(|| udp.for_sending().ok());
+                    }),
+                    // More workers than sockets: the others send by the first, whose group they cannot join.
+                    (None, Some(first)) => first.for_sending(),
                     (None, None) => {
                         if worker == 0 {
                             refuse_if_taken(socket)?;
@@ -60,7 +59,9 @@ impl Sockets {
                 };
                 let udp = udp.with_context(|| cannot_listen(socket))?;
                 socket.address = udp.local_address();
-                self.keep(socket, worker, udp.as_fd());
+                if udp.is_read() {
+                    self.keep(socket, worker, udp.as_fd());
+                }
                 sockets.push((SocketId(n as u16), udp));
             }
         }

@@ -66,6 +66,8 @@ pub(super) struct Facts {
     pub(super) lifetime: Duration,
     /// When it ends by itself, by the wall clock.
     pub(super) expires: Duration,
+    /// When somebody looks next whether its time is up, by the wall clock; zero: nobody does.
+    pub(super) looked_at: Duration,
     /// Whether both sides get a BYE when its time is up.
     pub(super) ends_with_bye: bool,
     pub(super) flags: u32,
@@ -117,6 +119,7 @@ impl Dialog {
                 started: Duration::ZERO,
                 lifetime: Duration::ZERO,
                 expires: Duration::MAX,
+                looked_at: Duration::ZERO,
                 ends_with_bye: false,
                 flags: 0,
                 vars: Attributes::default(),

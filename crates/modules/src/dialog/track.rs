@@ -159,23 +159,43 @@ pub(super) fn set_lifetime(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, lifetime:
     watch_time(state, dialog, host);
 }
 
-/// Comes back to a dialog when its time may be up.
+/// Comes back to a dialog when its time may be up. In steps: what waits for the end of a call must not be kept long
+/// after a call that has ended sooner, or the calls of a busy day fill the worker's memory with it.
 fn watch_time(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, host: &mut dyn Host) {
-    let delay = dialog.facts().expires.saturating_sub(host.unix_time());
+    let now = host.unix_time();
+    let due = {
+        let mut facts = dialog.facts();
+        let due = facts.expires.min(now + LOOK);
+        if facts.looked_at > now && facts.looked_at <= due {
+            return;
+        }
+        facts.looked_at = due;
+        due
+    };
     let (weak_state, weak) = (Arc::downgrade(state), Arc::downgrade(dialog));
-    // When too much waits the dialog is forgotten with its call's BYE alone.
-    host.after(delay, Box::new(move |host| on_time(&weak_state, &weak, host)));
+    let look = move |host: &mut dyn Host| on_time(&weak_state, &weak, due, host);
+    if !host.after(due.saturating_sub(now), Box::new(look)) {
+        // Too much waits. The next request of the call asks again; without one, only its BYE ends it.
+        dialog.facts().looked_at = Duration::ZERO;
+    }
 }
 
-fn on_time(state: &Weak<Dialogs>, dialog: &Weak<Dialog>, host: &mut dyn Host) {
+/// The longest time between two looks at a dialog.
+const LOOK: Duration = Duration::from_secs(60);
+
+fn on_time(state: &Weak<Dialogs>, dialog: &Weak<Dialog>, due: Duration, host: &mut dyn Host) {
     let (Some(state), Some(dialog)) = (state.upgrade(), dialog.upgrade()) else { return };
     let (stage, expires, ends_with_bye) = {
-        let facts = dialog.facts();
+        let mut facts = dialog.facts();
+        // Another look was set for an earlier end.
+        if facts.stage == Stage::Ended || facts.looked_at != due {
+            return;
+        }
+        facts.looked_at = Duration::ZERO;
         (facts.stage, facts.expires, facts.ends_with_bye)
     };
-    // A watch that was set for an earlier end, or a dialog that is over.
-    if stage == Stage::Ended || expires > host.unix_time() {
-        return;
+    if expires > host.unix_time() {
+        return watch_time(&state, &dialog, host);
     }
     if ends_with_bye && stage >= Stage::Answered {
         hang_up(&state, &dialog, host, &[Side::Caller, Side::Callee], Ending::Timeout);

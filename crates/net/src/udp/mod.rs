@@ -43,6 +43,7 @@ pub struct UdpSocket {
     socket: Socket,
     local: SocketAddr,
     is_wildcard: bool,
+    is_read: bool,
 }
 
 impl UdpSocket {
@@ -69,7 +70,7 @@ impl UdpSocket {
         control::prepare(&socket, address)?;
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(UdpSocket { socket, local, is_wildcard: address.ip().is_unspecified() })
+        Ok(UdpSocket { socket, local, is_wildcard: address.ip().is_unspecified(), is_read: true })
     }
 
     /// Takes a bound socket that was opened elsewhere. What `options` say of binding has been decided by then.
@@ -87,7 +88,21 @@ impl UdpSocket {
             socket.set_send_buffer_size(bytes)?;
         }
         control::prepare(&socket, local)?;
-        Ok(UdpSocket { socket, local, is_wildcard: local.ip().is_unspecified() })
+        Ok(UdpSocket { socket, local, is_wildcard: local.ip().is_unspecified(), is_read: true })
+    }
+
+    /// A copy that only sends. Two readers of one socket would change the order of what it brings.
+    ///
+    /// # Errors
+    /// When the process may open no more files.
+    pub fn for_sending(&self) -> io::Result<UdpSocket> {
+        Ok(UdpSocket { socket: self.socket.try_clone()?, is_read: false, ..*self })
+    }
+
+    /// Whether it is to be read, and not a copy that only sends.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.is_read
     }
 
     /// The bound address, with the port that the kernel chose.
@@ -161,6 +176,9 @@ fn is_left_by_icmp(error: &io::Error) -> bool {
                 | libc::ENOPROTOOPT
                 | libc::EPROTO
                 | libc::EACCES
+                // "Packet too big" of ICMPv6, and what no handler takes.
+                | libc::EMSGSIZE
+                | libc::EOPNOTSUPP
         )
     )
 }
