@@ -165,3 +165,53 @@ fn under_load_upgrades_lose_no_request_and_refuse_no_connection() {
     phone.request(&format!("OPTIONS sip:{address}"), "still-there", "1", "", "");
     phone.expect("SIP/2.0 200 ");
 }
+
+/// A call that rings at a server started in `working` below its directory; returns caller, callee and the INVITE.
+fn ringing(address: SocketAddr) -> (Endpoint, Endpoint, String) {
+    let (caller, callee) = (Endpoint::new(address), Endpoint::new(address));
+    caller.request(&format!("INVITE sip:bob@{}", callee.own()), "ringing", "1", "", "");
+    caller.expect("SIP/2.0 100 ");
+    let invite = callee.expect("INVITE ");
+    callee.answer(&invite, "180 Ringing");
+    caller.expect("SIP/2.0 180 ");
+    (caller, callee, invite)
+}
+
+/// Two operators, or one in a hurry; a working directory that is named relative to where the first program was started;
+/// and an HTTP port that somebody else takes meanwhile, without which calls go on.
+#[test]
+fn a_second_upgrade_while_the_first_is_under_way_changes_nothing() {
+    let scratch = Scratch::new();
+    let ip = Ipv4Addr::LOCALHOST;
+    let address = SocketAddr::from((ip, free_port(ip.into())));
+    let http = SocketAddr::from((ip, free_port(ip.into())));
+    let script = scratch.file("ser.cfg");
+    std::fs::create_dir(scratch.file("working")).expect("the directory is writable");
+    let relay = "loadmodule \"sl.so\"\nloadmodule \"tm.so\"\nroute {\n    if (method==\"OPTIONS\") {\n        \
+                 sl_send_reply(\"200\", \"OK\");\n        break;\n    }\n    t_relay();\n}\n";
+    std::fs::write(&script, relay).expect("the directory is writable");
+    let mut command = Command::new(program_file("ser"));
+    command.current_dir(scratch.path()).args(["-w", "working"]);
+    command.arg("--data-dir").arg(scratch.path()).arg("-f").arg(&script);
+    command.args(["-l", &format!("udp:{address}"), "--http", &http.to_string()]);
+    let server = Process::start("ser", &mut command);
+    server.wait_for_line("ser 0.", PATIENCE);
+    let (caller, callee, invite) = ringing(address);
+    let upgrade = || {
+        let mut serctl = Command::new(program_file("serctl"));
+        serctl.arg("--data-dir").arg(scratch.path()).arg("upgrade");
+        Process::start("serctl", &mut serctl)
+    };
+    let first = upgrade();
+    server.wait_for_line("NOTICE draining", PATIENCE);
+    let second = upgrade();
+    second.wait_for_line("the new program would start", PATIENCE);
+    callee.answer(&invite, "200 OK");
+    caller.expect("SIP/2.0 200 ");
+    first.wait_for_line("the new program has taken over", PATIENCE);
+    second.wait_for_line("the new program has taken over", PATIENCE);
+    assert_eq!(server.count_lines("ser 0."), 2, "{}", server.log());
+    caller.request(&format!("OPTIONS sip:{address}"), "after", "1", "", "");
+    caller.expect("SIP/2.0 200 ");
+    assert!(!server.has_ended(), "{}", server.log());
+}

@@ -9,6 +9,8 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 /// Set for the process that runs in the background, so that it does not start another one.
 const MARK: &str = "SER_IN_BACKGROUND";
+/// Set for a program that takes the place of another one.
+const IN_PLACE: &str = "SER_IN_PLACE";
 /// What the background process writes when it is ready to serve.
 const READY: u8 = b'+';
 
@@ -49,6 +51,21 @@ pub(crate) fn own_command() -> Result<Command> {
     let mut command = Command::new(arguments.next().context("this program was started without a name")?);
     command.args(arguments);
     Ok(command)
+}
+
+/// The program that takes this one's place, in this process.
+///
+/// # Errors
+/// When it was started without a name.
+pub(crate) fn successor() -> Result<Command> {
+    let mut command = own_command()?;
+    command.env(IN_PLACE, "1");
+    Ok(command)
+}
+
+/// Whether this program has taken the place of another one: directories are entered and privileges given up by then.
+pub(crate) fn is_successor() -> bool {
+    std::env::var_os(IN_PLACE).is_some()
 }
 
 /// Whether this is the process started by [`start_in_background`].

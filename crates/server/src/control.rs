@@ -66,6 +66,7 @@ impl Control<'_> {
         let mut user = listen_to(SignalKind::user_defined1())?;
         let (mut stops, mut has_successor) = (0, false);
         loop {
+            let before = stops;
             tokio::select! {
                 _ = terminate.recv() => stops += 1,
                 _ = interrupt.recv() => stops += 1,
@@ -74,21 +75,27 @@ impl Control<'_> {
                 Some(order) = orders.recv() => match order {
                     Order::Stop(StoppedBy::Drain) => stops += 1,
                     Order::Stop(StoppedBy::Kill) => stops += 2,
-                    Order::Stop(StoppedBy::Successor) => (stops, has_successor) = (stops + 1, stops == 0),
+                    Order::Stop(StoppedBy::Successor) if stops == 0 => (stops, has_successor) = (1, true),
+                    // The successor is on its way, or the end is.
+                    Order::Stop(StoppedBy::Successor) => {}
                     // Whoever asked may have gone without waiting for the answer.
                     Order::Reload(answer) => drop(answer.send(self.reload())),
                 },
                 // Whoever wants it to end after all has sent another signal.
                 () = self.drained(), if stops > 0 => break,
             }
-            if stops > 0 {
+            if stops > before {
                 // A second signal is from somebody who does not want to wait.
                 self.drain(if stops == 1 { DRAIN } else { Duration::ZERO }, has_successor && stops == 1).await;
             }
         }
-        // Nothing changes it any more.
-        self.started.save(SAVE, &|name| self.log.for_module(name)).await;
         Ok(has_successor && stops == 1)
+    }
+
+    /// Has modules write down what shall outlive the server. To be called when nothing changes it any more.
+    pub(crate) async fn save(&self) {
+        self.notifier.lives();
+        self.started.save(SAVE, &|name| self.log.for_module(name)).await;
     }
 
     /// Lets the workers finish what they have and take nothing new.

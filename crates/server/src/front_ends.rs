@@ -46,19 +46,21 @@ const MODULES: [&str; 4] = ["jsonrpcs", "ctl", "mi_fifo", "fifo"];
 /// Opens everything that is asked for. Each serves until it is dropped.
 ///
 /// # Errors
-/// The first that was asked for by its place and cannot be opened. One at a default place is left out with a warning.
+/// The first that was asked for by its place and cannot be opened. One at a default place is left out with a warning, and
+/// after an upgrade every one: the program before may have opened it with privileges that are gone, and calls go on
+/// without it.
 pub(crate) fn open(doors: &Doors<'_>, running: &Arc<Running>, commands: &Commands, runtime: &Handle) -> Result<Opened> {
     let log = running.log();
     let ground =
         Ground { commands: commands.clone(), limits: Limits::default(), runtime: runtime.clone(), log: log.as_say() };
     let mut open = Vec::new();
-    open.extend(control_socket(doors, &ground)?);
-    let (front_end, http) = http_side(doors, running, &ground)?.unzip();
+    open.extend(needed(control_socket(doors, &ground), &ground)?.flatten());
+    let (front_end, http) = needed(http_side(doors, running, &ground), &ground)?.flatten().unzip();
     open.extend(front_end);
     for door in wanted(doors) {
         match open_door(doors, &ground, &door) {
             Ok(front_end) => open.push(front_end),
-            Err(error) if door.path.is_some() => return Err(error.into()),
+            Err(error) if door.path.is_some() => drop(needed::<()>(Err(error.into()), &ground)?),
             Err(error) => (ground.log)(Level::Warning, &format!("{error}; set its path to have it")),
         }
     }
@@ -66,6 +68,18 @@ pub(crate) fn open(doors: &Doors<'_>, running: &Arc<Running>, commands: &Command
         (ground.log)(Level::Warning, &format!("module {module}: {refusal}"));
     }
     Ok(Opened { http, _front_ends: open })
+}
+
+/// A front end that a start does not go on without, unless it is that of a successor.
+fn needed<T>(opened: Result<T>, ground: &Ground) -> Result<Option<T>> {
+    match opened {
+        Ok(front_end) => Ok(Some(front_end)),
+        Err(error) if background::is_successor() => {
+            (ground.log)(Level::Error, &format!("{error:#}; the server goes on without it"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn control_socket(doors: &Doors<'_>, ground: &Ground) -> Result<Option<FrontEnd>> {

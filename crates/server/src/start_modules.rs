@@ -69,7 +69,7 @@ impl StartedModule {
 }
 
 /// How long modules may take to write down what they hold.
-pub(crate) const SAVE: Duration = Duration::from_secs(15);
+pub(crate) const SAVE: Duration = Duration::from_secs(10);
 
 /// Where and for whom modules start.
 pub(crate) struct Ground<'a> {

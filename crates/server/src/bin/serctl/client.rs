@@ -13,8 +13,8 @@ pub(crate) struct Client {
     socket: PathBuf,
 }
 
-/// A little longer than the server gives a command.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than a drain and what follows it may take, and so than any other command.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Client {
     /// A client of the server whose control socket lies there.

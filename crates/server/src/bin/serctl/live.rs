@@ -145,8 +145,8 @@ fn launch(program: &Path, options: &[String], directory: Option<&str>) -> Result
     Ok(())
 }
 
-/// How long a stop may take: as long as a drain, and a little.
-const STOP: Duration = Duration::from_secs(40);
+/// How long a stop may take: a drain, and time to write down what modules hold.
+const STOP: Duration = Duration::from_secs(60);
 
 /// Stops the server and waits until it is gone.
 ///
@@ -174,6 +174,7 @@ pub(crate) fn upgrade(client: &Client) -> Result<()> {
         |client: &Client| Ok::<_, anyhow::Error>(client.call("core.top", &["0".to_owned()])?["started"].clone());
     let before = began(client)?;
     client.call("core.upgrade", &[])?;
+    println!("the new program would start; the running one finishes what is open");
     let begin = Instant::now();
     while begin.elapsed() < STOP {
         if began(client).is_ok_and(|now| now != before) {
