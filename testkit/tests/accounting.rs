@@ -132,3 +132,19 @@ fn acks_are_accounted_where_they_have_the_flag() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("ACC: request acknowledged: timestamp=1767225600;method=ACK;"), "{}", lines[0]);
 }
+
+// The script waits behind its relay, for a database or as here for time, and holds flags and attributes meanwhile.
+#[test]
+fn a_call_that_is_answered_while_its_script_waits_is_accounted_with_its_attributes() {
+    let script = SCRIPT.replace("loadmodule \"tmx.so\"", "loadmodule \"tmx.so\"\nloadmodule \"async.so\"").replace(
+        "    t_relay();\n    if (is_method(\"INVITE\")) { setflag(1); setflag(2); setflag(3); }\n",
+        "    setflag(1);\n    t_relay();\n    async_ms_sleep(1000);\n    $avp(note) = \"later\";\n",
+    );
+    let (mut network, invite) = with_call(&script);
+    network.send(CALLEE, &answer(&invite, "200 OK"));
+    network.settle();
+    let lines = accounted(&mut network);
+    assert!(lines.len() == 1 && lines[0].contains("note=kept"), "{lines:?}");
+    network.advance(Duration::from_secs(2));
+    assert_eq!(accounted(&mut network), Vec::<String>::new());
+}

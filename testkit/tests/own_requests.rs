@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::Settings;
 use module_api::{OwnAnswer, OwnRequest};
-use testkit::{Network, StaticNames, Weather, answer, line};
+use testkit::{Network, StaticNames, Weather, answer, answer_tagged, line};
 
 const PEER: &str = "203.0.113.1:5080";
 const SCRIPT: &str = r#"#!KAMAILIO
@@ -191,4 +191,61 @@ request_route"#,
     network.settle();
     assert_eq!(statuses(&answers), [503]);
     assert!(network.received(PEER).is_empty());
+}
+
+// 13.2.2.4: each 2xx makes a dialog; one of which nobody here knows is acknowledged and ended.
+#[test]
+fn a_second_phone_that_answers_our_invite_is_hung_up() {
+    let mut network = Network::new(SCRIPT);
+    let answers = send(&mut network, OwnRequest::new("INVITE", "sip:gw@203.0.113.1:5080", b"sip:ser@example.com"));
+    network.settle();
+    let invite = network.received_one(PEER);
+    network.send(PEER, &answer_tagged(&invite, "200 OK", "first"));
+    network.settle();
+    assert_eq!(network.start_lines(PEER), ["ACK sip:bob@203.0.113.1:5080 SIP/2.0"]);
+    for _ in 0..2 {
+        network.send(PEER, &answer_tagged(&invite, "200 OK", "second"));
+        network.settle();
+    }
+    let arrived: Vec<String> = network.received(PEER).iter().map(testkit::Arrived::text).collect();
+    let starts: Vec<&str> = arrived.iter().map(|text| text.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(starts, ["ACK", "BYE", "ACK"]);
+    assert!(line(&arrived[1], "To:").is_some_and(|to| to.ends_with(";tag=second")), "{}", arrived[1]);
+    assert_eq!(line(&arrived[1], "CSeq:"), Some("CSeq: 11 BYE"));
+    assert_eq!(line(&arrived[1], "Call-ID:"), line(&invite, "Call-ID:"));
+    assert_eq!(statuses(&answers), [200]);
+    network.send(PEER, &answer(&arrived[1], "200 OK"));
+    network.advance(Duration::from_secs(70));
+    assert_eq!(network.transaction_count(), 0);
+}
+
+// 13.2.2.4 and 16.8: it counted as silent, was cancelled, and has answered all the same.
+#[test]
+fn an_answer_that_crosses_our_cancel_is_hung_up() {
+    let mut network = Network::new(SCRIPT);
+    let answers = send(&mut network, OwnRequest::new("INVITE", "sip:gw@203.0.113.1:5080", b"sip:ser@example.com"));
+    network.settle();
+    let invite = network.received_one(PEER);
+    network.send(PEER, &answer(&invite, "180 Ringing"));
+    network.advance(Duration::from_secs(200));
+    assert_eq!(statuses(&answers), [408]);
+    network.received(PEER);
+    network.send(PEER, &answer(&invite, "200 OK"));
+    network.settle();
+    let starts = network.start_lines(PEER);
+    assert!(
+        starts.iter().any(|line| line.starts_with("ACK ")) && starts.iter().any(|line| line.starts_with("BYE ")),
+        "{starts:?}"
+    );
+}
+
+// 8.1.2: "the first URI in the route set" is where it goes.
+#[test]
+fn a_request_of_our_own_follows_its_route() {
+    let mut network = Network::new(SCRIPT);
+    let mut request = OwnRequest::new("OPTIONS", "sip:bob@192.0.2.77", b"sip:ser@example.com");
+    request.headers = Bytes::from_static(b"Route: <sip:203.0.113.1:5080;lr>\r\n");
+    send(&mut network, request);
+    network.settle();
+    assert!(network.received_one(PEER).starts_with("OPTIONS sip:bob@192.0.2.77 SIP/2.0\r\n"));
 }

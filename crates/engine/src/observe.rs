@@ -52,12 +52,31 @@ impl Core {
         let mut context = Context::new(Arc::clone(&transaction.request), transaction.arrival, RouteKind::Event);
         context.transaction = Some(key);
         context.reply_code = code;
-        transaction.lend(&mut context);
         if !transaction.left.target.uri.is_empty() {
             context.target = transaction.left.target.clone();
         }
+        // A run that waits has the attributes.
+        if let Some(run) = self.parked_run(key) {
+            run.swap_attributes(&mut context);
+            self.tell(key, happening, &mut context);
+            if let Some(run) = self.parked_run(key) {
+                run.swap_attributes(&mut context);
+            }
+            return;
+        }
+        let Some(transaction) = self.table.transaction_mut(key) else { return };
+        transaction.lend(&mut context);
         self.tell(key, happening, &mut context);
         self.keep(key, &mut context);
+    }
+
+    /// The context of the run that waits with the attributes of a transaction.
+    fn parked_run(&mut self, key: TransactionKey) -> Option<&mut Context> {
+        let transaction = self.table.transaction_mut(key).filter(|transaction| transaction.is_lent)?;
+        match (&mut transaction.suspended, transaction.waits_as) {
+            (Some(suspended), _) if suspended.parked.is_some() => suspended.parked.as_mut().map(|(context, _)| context),
+            (_, waits_as) => self.waiting.parked_mut(waits_as?),
+        }
     }
 
     fn tell(&mut self, key: TransactionKey, happening: &Happening<'_>, context: &mut Context) {

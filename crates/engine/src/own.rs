@@ -15,6 +15,8 @@ pub(crate) struct Own {
     pub(crate) is_invite: bool,
     /// Taken when it has been answered.
     on_answer: Option<OnAnswer>,
+    /// To tags of the dialogs that 2xx have made of an INVITE; the first is that of whoever wanted to know.
+    dialogs: Vec<Bytes>,
 }
 
 impl Own {
@@ -38,7 +40,7 @@ impl Core {
         let arrival = self.own_arrival(request.socket);
         let mut context = Context::new(Arc::clone(&message), arrival, RouteKind::Event);
         context.target = Target {
-            destination: request.destination.clone(),
+            destination: request.destination.clone().or_else(|| first_route(&message)),
             socket: request.socket,
             ..Target::new(request.uri.clone())
         };
@@ -65,7 +67,8 @@ impl Core {
             return on_answer(self, OwnAnswer::unsent(503));
         }
         let is_invite = context.message.method() == Method::Invite;
-        let mut transaction = self.own_transaction(&context, Own { is_invite, on_answer: Some(on_answer) });
+        let own = Own { is_invite, on_answer: Some(on_answer), dialogs: Vec::new() };
+        let mut transaction = self.own_transaction(&context, own);
         transaction.keep(&mut context);
         // Nobody is upstream for whom a failure route could try elsewhere.
         transaction.left.hooks.failure = None;
@@ -98,6 +101,7 @@ impl Core {
             holds: 0,
             suspended: None,
             is_lent: false,
+            waits_as: None,
             queue: Vec::new(),
             latest_try: 0,
             expires: None,
@@ -175,6 +179,9 @@ impl Core {
         let is_invite = self.table.transaction(key).is_some_and(Transaction::is_invite);
         if is_invite {
             self.acknowledge_success(key, &context.message);
+            if self.is_unwanted(key, &context.message) {
+                return self.hang_up_unwanted(key, &context.message);
+            }
         }
         self.answer_own(key, status, Some((Arc::clone(&context.message), context.arrival)));
     }
@@ -199,6 +206,40 @@ impl Core {
         self.settle(key);
     }
 
+    /// Whether a 2xx makes a dialog of which nobody knows: another phone behind a proxy that forks has answered too, or
+    /// the first one after all, when it counted as silent. Said once for each dialog.
+    fn is_unwanted(&mut self, key: TransactionKey, reply: &Message) -> bool {
+        let Some(transaction) = self.table.transaction_mut(key) else { return false };
+        let Server::Own(own) = &mut transaction.server else { return false };
+        let tag = reply.to_tag().map(Bytes::copy_from_slice).unwrap_or_default();
+        if own.dialogs.contains(&tag) || own.dialogs.len() >= MOST_DIALOGS {
+            return false;
+        }
+        own.dialogs.push(tag);
+        own.is_answered()
+    }
+
+    /// Ends such a dialog (RFC 3261 section 13.2.2.4).
+    fn hang_up_unwanted(&mut self, key: TransactionKey, reply: &Message) {
+        let Some(transaction) = self.table.transaction(key) else { return };
+        let (invite, socket) = (Arc::clone(&transaction.request), transaction.arrival.socket);
+        let value = |message: &Message, name| message.value(name).map(Bytes::copy_from_slice).unwrap_or_default();
+        let course = sip_proto::dialog::course_of_caller(&invite, reply);
+        let bye = OwnRequest {
+            method: Bytes::from_static(b"BYE"),
+            uri: course.uri,
+            destination: course.next_hop,
+            from: value(&invite, HeaderName::From),
+            to: value(reply, HeaderName::To),
+            call_id: Some(Bytes::copy_from_slice(invite.call_id())),
+            cseq: invite.cseq().ok().map(|cseq| cseq.number.saturating_add(1)),
+            headers: course.routes,
+            socket: Some(socket),
+            ..OwnRequest::default()
+        };
+        self.send_own(bye, Box::new(|_, _| ()));
+    }
+
     /// The ACK to a 2xx, each time that it comes (RFC 3261 section 13.2.2.4).
     fn acknowledge_success(&mut self, key: TransactionKey, reply: &Message) {
         let Some(transaction) = self.table.transaction(key) else { return };
@@ -212,5 +253,14 @@ impl Core {
     }
 }
 
+/// Where a route set leads first (RFC 3261 section 8.1.2).
+fn first_route(request: &Message) -> Option<Bytes> {
+    let value = request.values_of(HeaderName::Route).next()?;
+    let text = request.slice(value.span);
+    NameAddr::parse(&text).ok().map(|route| text.slice_ref(route.uri))
+}
+
+/// Most dialogs of one INVITE that are told apart; what a hostile peer makes beyond them is acknowledged and left to it.
+const MOST_DIALOGS: usize = 16;
 /// Where both families begin to count.
 const FIRST_CSEQ: u32 = 10;

@@ -135,6 +135,7 @@ impl Core {
             holds: 0,
             suspended: None,
             is_lent: false,
+            waits_as: None,
             queue: Vec::new(),
             latest_try: 0,
             expires: None,

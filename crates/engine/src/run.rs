@@ -120,7 +120,11 @@ impl Core {
             self.set_lent(key, true);
             self.settle(key);
         }
+        let key = parked.context.transaction;
         let id = self.waiting.enter(Waiting::Script(Box::new(parked)), self.now);
+        if let Some(transaction) = key.and_then(|key| self.table.transaction_mut(key)) {
+            transaction.waits_as = Some(id);
+        }
         let work = Box::pin(async move { Finished::Resume(wait.0.await) });
         self.shared.spawn.spawn(self.number, id, work);
     }

@@ -42,6 +42,8 @@ pub(crate) struct Transaction {
     pub(crate) suspended: Option<Box<Suspended>>,
     /// Whether a parked run holds its attributes.
     pub(crate) is_lent: bool,
+    /// The number under which a run with the attributes waits.
+    pub(crate) waits_as: Option<u64>,
     /// What shall run as soon as they are back.
     pub(crate) queue: Vec<Queued>,
     /// With which branch its latest try began.

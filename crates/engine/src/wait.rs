@@ -93,6 +93,15 @@ impl WaitingRoom {
         (self.generation as u64) << 32 | slot as u64
     }
 
+    /// The context of the run that waits under `id`.
+    pub(crate) fn parked_mut(&mut self, id: u64) -> Option<&mut Context> {
+        let (generation, _, waiting) = self.entries.get_mut(id as u32 as usize)?;
+        match waiting {
+            Waiting::Script(parked) if *generation == (id >> 32) as u32 => Some(&mut parked.context),
+            _ => None,
+        }
+    }
+
     /// What waits under `id`, and since when; none when it has left already.
     pub(crate) fn leave(&mut self, id: u64) -> Option<(Waiting, Instant)> {
         let slot = id as u32 as usize;

@@ -75,6 +75,23 @@ pub struct Context {
 }
 
 impl Context {
+    /// Exchanges with `other` all that follows the transaction: flags, attributes, notes and what the script chose.
+    pub fn swap_attributes(&mut self, other: &mut Context) {
+        use std::mem::swap;
+        swap(&mut self.flags, &mut other.flags);
+        swap(&mut self.avps, &mut other.avps);
+        swap(&mut self.records, &mut other.records);
+        swap(&mut self.hooks, &mut other.hooks);
+        swap(&mut self.timeouts, &mut other.timeouts);
+        swap(&mut self.tuning, &mut other.tuning);
+        swap(&mut self.restores, &mut other.restores);
+        swap(&mut self.record_route, &mut other.record_route);
+        swap(&mut self.own_via, &mut other.own_via);
+        swap(&mut self.is_rport_forced, &mut other.is_rport_forced);
+        swap(&mut self.reply_headers, &mut other.reply_headers);
+        swap(&mut self.notes, &mut other.notes);
+    }
+
     /// A context for a message that has just arrived.
     pub fn new(message: Arc<Message>, arrival: Arrival, kind: RouteKind) -> Context {
         let uri = message.slice(message.request_uri_span());

@@ -55,12 +55,17 @@ pub struct SuccessAck {
     pub next_hop: Option<Bytes>,
 }
 
-/// The ACK of a user agent client to a 2xx (RFC 3261 section 13.2.2.4).
-pub fn ack_for_success(invite: &Message, response: &Message) -> SuccessAck {
+/// The course of the caller's requests in the dialog that `response` makes of `invite` (RFC 3261 section 12.1.2).
+pub fn course_of_caller(invite: &Message, response: &Message) -> Course {
     let target = contact_uri(response).unwrap_or_else(|| invite.slice(invite.request_uri_span()));
     let mut route_set = recorded(response);
     route_set.reverse();
-    let course = course(&target, &route_set);
+    course(&target, &route_set)
+}
+
+/// The ACK of a user agent client to a 2xx (RFC 3261 section 13.2.2.4).
+pub fn ack_for_success(invite: &Message, response: &Message) -> SuccessAck {
+    let course = course_of_caller(invite, response);
     let mut builder = Builder::request("ACK", &course.uri);
     builder.header(HeaderName::MaxForwards.as_str(), "70");
     if !course.routes.is_empty() {
