@@ -6,7 +6,7 @@ ARGS ?=
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test check deb bench instructions licences fuzz peers
+.PHONY: help run test check deb bench instructions record-instructions licences fuzz peers
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -18,6 +18,7 @@ run: ## Builds ser and starts it with its built-in set-up (ARGS="--domain exampl
 test: peers ## Installs what tests need and runs every test
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) run --quiet --release -p bench --bin instructions -- --check
 
 check: peers ## The fast loop: format, lints, unit tests, tidy
 	$(CARGO) fmt --all --check
@@ -34,8 +35,11 @@ bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in
 	$(CARGO) build --release -p server -p bench
 	$(CARGO) run --quiet --release -p bench --bin side_by_side
 
-instructions: peers ## Counts the instructions of a REGISTER, of a call and of a script's route
+instructions: peers ## Counts the instructions of a REGISTER, of a call, of a script's route and of their parts
 	$(CARGO) run --quiet --release -p bench --bin instructions
+
+record-instructions: peers ## Records these counts, for make test to compare
+	$(CARGO) run --quiet --release -p bench --bin instructions -- --record
 
 licences: ## Checks licences, sources and known faults of the crates that ours are built on (installs cargo-deny)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
