@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ::script::BoundProgram;
 use bytes::Bytes;
-use engine::{Alias, Core, Identity, Key, Log, Names, Outgoing, Settings, Shared, Statistics, Tracing};
+use engine::{Alias, Core, Identity, Key, Log, Names, Outgoing, Overload, Settings, Shared, Statistics, Tracing};
 use module_api::{Arrival, Job, Level, Server, Socket, SocketId};
 use sip_message::{Message, Transport};
 use tokio::runtime::Handle;
@@ -162,6 +162,7 @@ impl Network {
             events: module_api::PublicEvents::default(),
             tracing: Tracing::default(),
             key: Key(parts.weather.seed, 1),
+            overload: Overload::new(Instant::now()),
             turns: Box::default(),
             workers: AtomicUsize::new(1),
             busy_workers: AtomicUsize::new(1),

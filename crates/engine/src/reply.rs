@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use module_api::{Arrival, Context, NewTransaction, Reply, ReplyError, RouteId, RouteKind, TransactionKey};
 use sip_message::{Builder, Message, Method};
-use sip_proto::forward;
+use sip_proto::forward::{self, OverloadFeedback};
 
 use crate::observe::Gone;
 use crate::outgoing::{Outgoing, Way};
@@ -179,10 +179,10 @@ impl Core {
 
     fn build_reply(&self, context: &Context, reply: &Reply<'_>, tag: u64) -> Bytes {
         let request = &context.message;
-        let marked = request
-            .top_via()
-            .ok()
-            .and_then(|via| forward::marked_via(request, &via, context.arrival.source, context.is_rport_forced));
+        let sender = (context.arrival.source, context.is_rport_forced);
+        let feedback = OverloadFeedback { loss: (self.shared.overload.share() / 10) as u8, decided: self.unix_time };
+        let marked =
+            request.top_via().ok().and_then(|via| forward::answered_via(request, &via, sender, Some(feedback)));
         let mut builder = match marked {
             Some(via) => Builder::response_via(request, reply.code, reply.reason, &via),
             None => Builder::response(request, reply.code, reply.reason),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use module_api::{Context, Level, NewTransaction, Reply, RouteId, RouteKind, TransactionKey, Wait};
 use script::{BoundProgram, End, Progress, Run, Stop};
-use sip_message::Method;
+use sip_message::Message;
 
 use crate::outgoing::Sender;
+use crate::overload;
 use crate::relay::Refusal;
 use crate::wait::{After, Finished, Parked, Waiting};
 use crate::worker_core::Core;
@@ -224,9 +225,8 @@ impl Core {
         debug_assert_eq!(context.kind, RouteKind::Request);
         context.is_rport_forced = self.shared.settings.forces_rport;
         // What belongs to a call that is there goes on: requests within dialogs, ACK and CANCEL.
-        let is_new =
-            context.message.to_tag().is_none() && !matches!(context.message.method(), Method::Ack | Method::Cancel);
-        if self.is_draining() && is_new {
+        let is_refused = self.is_draining() || self.is_one_too_many(&context.message);
+        if is_refused && overload::is_new(&context.message) {
             self.refuse_overload(&mut context);
             return;
         }
@@ -241,9 +241,21 @@ impl Core {
         }
     }
 
+    /// Whether an overloaded server refuses a request, if it is a new one. Calls for help are taken for as long as any are.
+    fn is_one_too_many(&mut self, request: &Message) -> bool {
+        let share = self.shared.overload.share();
+        if share == 0 || self.random.below(1000) >= share || overload::is_emergency(request) {
+            return false;
+        }
+        self.shared.statistics.shed.increment();
+        true
+    }
+
     /// 503, without a transaction: cheaper than anything else that could be said.
     fn refuse_overload(&mut self, context: &mut Context) {
-        let reply = Reply { code: 503, reason: b"Service Unavailable", headers: b"Retry-After: 5\r\n" };
+        // Not the same for all, or all come back together.
+        let headers = format!("Retry-After: {}\r\n", 3 + self.random.below(6));
+        let reply = Reply { code: 503, reason: b"Service Unavailable", headers: headers.as_bytes() };
         // An ACK cannot be refused; nothing is lost by that.
         let _ = module_api::Host::reply_stateless(self, context, &reply);
     }

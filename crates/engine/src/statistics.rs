@@ -26,6 +26,10 @@ pub struct Statistics {
     pub retransmissions: Counter,
     /// Transactions made.
     pub transactions: Counter,
+    /// New requests that were refused because more came than could be done.
+    pub shed: Counter,
+    /// How much of what is new is refused, in thousandths.
+    pub overload: Gauge,
     /// Transactions that are held.
     pub held: Gauge,
     /// Messages that could not be sent.
@@ -132,6 +136,12 @@ impl Statistics {
             ),
             retransmissions: registry.counter("core", "retransmissions", "Requests that repeat an earlier one."),
             transactions: registry.counter("tmx", "UAS_transactions", "Transactions made."),
+            shed: registry.counter(
+                "core",
+                "shed_requests",
+                "New requests refused with 503 because more came than could be done.",
+            ),
+            overload: registry.gauge("core", "overload", "Share of what is new that is refused, in thousandths."),
             held: registry.gauge("tmx", "inuse_transactions", "Transactions that are held now."),
             send_errors: registry.counter("core", "send_errors", "Messages that could not be sent."),
             stray_replies: registry.counter("core", "drop_replies", "Replies that belong to nothing and were dropped."),

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{Arrival, Job, SocketId};
+use module_api::{Arrival, Job, Level, SocketId};
 use net::mailbox::{Inbox, Mailbox, mailbox};
 use net::poll::{Events, Poller};
 use net::stream::Streams;
@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 use crate::desk::{self, Delivery, Desk, Desks, Next, Place};
 use crate::outgoing::{Outgoing, Sender};
+use crate::overload::Change;
 use crate::wait::Finished;
 use crate::worker_core::Shared;
 
@@ -73,6 +74,8 @@ pub struct Worker {
     streams: Arc<Streams>,
     /// What a turn has received, by owner.
     received: Vec<Vec<Delivery>>,
+    /// Since when it has had no pause.
+    busy_since: Option<Instant>,
 }
 
 /// How a worker reaches others.
@@ -129,6 +132,7 @@ impl Worker {
             mailboxes: Mailboxes::clone(&links.mailboxes),
             streams: Arc::clone(&links.streams),
             received: (0..count).map(|_| Vec::new()).collect(),
+            busy_since: None,
         };
         Ok(workers.into_iter().map(worker).collect())
     }
@@ -172,7 +176,9 @@ impl Worker {
             *collected = now;
         }
         self.poller.wait(Some(sleep), events)?;
-        let has_slept = now.elapsed() > PRESSED;
+        let after = Instant::now();
+        let has_slept = after.saturating_duration_since(now) > PRESSED;
+        self.watch_load(has_slept, after);
         for event in events.iter() {
             match has_slept {
                 true => self.receive_one(event.token as usize, batch),
@@ -184,6 +190,25 @@ impl Worker {
             self.take_errors();
         }
         Ok(true)
+    }
+
+    /// A worker that finds something to do whenever it looks has too much of it, if that lasts.
+    fn watch_load(&mut self, has_slept: bool, now: Instant) {
+        let overload = &self.shared.overload;
+        match has_slept {
+            true => self.busy_since = None,
+            false => overload.press(*self.busy_since.get_or_insert(now), now),
+        }
+        let change = overload.adjust(now);
+        if overload.share() > 0 || change == Change::Over {
+            self.shared.statistics.overload.set(overload.share().into());
+        }
+        let (level, text): (Level, &[u8]) = match change {
+            Change::None => return,
+            Change::Began => (Level::Warning, b"more arrives than can be done: a share of what is new gets 503"),
+            Change::Over => (Level::Notice, b"all that arrives can be done again"),
+        };
+        self.shared.log.write(level, text);
     }
 
     /// Takes what lies in a UDP socket that has news, in the order in which it came. What is left after

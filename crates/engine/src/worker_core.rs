@@ -16,6 +16,7 @@ use crate::gone::GonePeers;
 use crate::http::HttpOut;
 use crate::later::Later;
 use crate::outgoing::{Outgoing, Sender};
+use crate::overload::Overload;
 use crate::random::{Key, Random};
 use crate::settings::{Identity, Settings};
 use crate::statistics::Statistics;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub tracing: Tracing,
     /// Secret of this process.
     pub key: Key,
+    /// How much of what is new is refused.
+    pub overload: Overload,
     /// How many turns each worker has taken, to see that all of them live.
     pub turns: Box<[AtomicU64]>,
     /// How many workers have not stopped yet.

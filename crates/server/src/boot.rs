@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use ::control::Commands;
 use ::control::events::Bus;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use engine::{Alias, Identity, Key, Links, Mailboxes, Posts, Shared, Station, ToWorkers, Tracing, Worker};
+use engine::{Alias, Identity, Key, Links, Mailboxes, Overload, Posts, Shared, Station, ToWorkers, Tracing, Worker};
 use module_api::{PublicEvents, Server, SocketId, Statistics};
 use net::dns::DnsSettings;
 use net::stream::Streams;
@@ -311,6 +312,7 @@ fn share(
         events: around.events,
         tracing: Tracing::default(),
         key: Key(number(first), number(second)),
+        overload: Overload::new(Instant::now()),
         turns: (0..around.workers).map(|_| AtomicU64::new(0)).collect(),
         workers: AtomicUsize::new(around.workers),
         busy_workers: AtomicUsize::new(around.workers),

@@ -31,6 +31,7 @@ pub(crate) struct Marks<T> {
     pub(crate) received: Option<Option<T>>,
     pub(crate) maddr: Option<Option<T>>,
     pub(crate) rport: Option<Option<T>>,
+    pub(crate) oc: Option<Option<T>>,
 }
 
 impl<T> Marks<T> {
@@ -40,6 +41,7 @@ impl<T> Marks<T> {
             8 if name.eq_ignore_ascii_case(b"received") => &mut self.received,
             5 if name.eq_ignore_ascii_case(b"maddr") => &mut self.maddr,
             5 if name.eq_ignore_ascii_case(b"rport") => &mut self.rport,
+            2 if name.eq_ignore_ascii_case(b"oc") => &mut self.oc,
             _ => return,
         };
         mark.get_or_insert(value);
@@ -52,6 +54,7 @@ impl<T> Marks<T> {
             received: inner(self.received),
             maddr: inner(self.maddr),
             rport: inner(self.rport),
+            oc: inner(self.oc),
         }
     }
 }
@@ -114,6 +117,11 @@ impl<'a> Via<'a> {
     /// yet filled in, or not a port.
     pub fn rport(&self) -> Option<Option<u16>> {
         self.marks.rport.map(|value| value.and_then(parse_port))
+    }
+
+    /// Whether the sender asks to be told of overload: `oc` without a value (RFC 7339 section 4.1).
+    pub fn asks_for_overload(&self) -> bool {
+        self.marks.oc == Some(None)
     }
 
     /// The `maddr` parameter.

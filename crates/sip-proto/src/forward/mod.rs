@@ -2,6 +2,7 @@
 
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sip_message::{Edits, Header, HeaderName, Host, Message, Transport, Via, push_address, push_number};
@@ -82,11 +83,31 @@ pub fn mark_sender(request: &Message, source: SocketAddr, is_rport_forced: bool,
 /// The sender's Via as [`mark_sender`] leaves it; none when it stays as it is. For
 /// [`sip_message::Builder::response_via`].
 pub fn marked_via(request: &Message, via: &Via<'_>, source: SocketAddr, is_rport_forced: bool) -> Option<Vec<u8>> {
+    answered_via(request, via, (source, is_rport_forced), None)
+}
+
+/// What an overloaded server tells the neighbour that a request came from (RFC 7339 section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverloadFeedback {
+    /// Percentage of its requests that the neighbour shall keep to itself; 0: none.
+    pub loss: u8,
+    /// When that was decided, by the wall clock: of two, the later one counts.
+    pub decided: Duration,
+}
+
+/// As [`marked_via`], with feedback for a sender that asks for it.
+pub fn answered_via(
+    request: &Message,
+    via: &Via<'_>,
+    (source, is_rport_forced): (SocketAddr, bool),
+    feedback: Option<OverloadFeedback>,
+) -> Option<Vec<u8>> {
+    let feedback = feedback.filter(|_| via.asks_for_overload());
     let wants_rport = is_rport_forced || via.rport().is_some();
     let address = source.ip().to_canonical();
     let is_where_it_says = via.parsed_host().and_then(Host::address).is_some_and(|host| host.to_canonical() == address);
     let has_marks = via.received().is_some() || via.rport().flatten().is_some();
-    if is_where_it_says && !wants_rport && !has_marks {
+    if is_where_it_says && !wants_rport && !has_marks && feedback.is_none() {
         return None;
     }
     let head = via.params.span().start.max(via.sent_by.end) - via.span.start;
@@ -94,7 +115,10 @@ pub fn marked_via(request: &Message, via: &Via<'_>, source: SocketAddr, is_rport
     text.extend_from_slice(request.text(via.span)[..head as usize].trim_ascii_end());
     for param in via.params.iter_spans() {
         // Whatever the sender wrote there itself would lead our response astray.
-        if !param.name.eq_ignore_ascii_case(b"received") && !param.name.eq_ignore_ascii_case(b"rport") {
+        let is_ours = param.name.eq_ignore_ascii_case(b"received")
+            || param.name.eq_ignore_ascii_case(b"rport")
+            || (feedback.is_some() && is_of_overload(param.name));
+        if !is_ours {
             text.extend_from_slice(request.text(param.span));
         }
     }
@@ -107,7 +131,21 @@ pub fn marked_via(request: &Message, via: &Via<'_>, source: SocketAddr, is_rport
         text.extend_from_slice(b";rport=");
         push_number(&mut text, source.port().into());
     }
+    if let Some(OverloadFeedback { loss, decided }) = feedback {
+        // What is over ends at once (section 4.3).
+        let validity = if loss == 0 { 0 } else { VALIDITY.as_millis() };
+        let (seconds, fraction) = (decided.as_secs(), decided.subsec_millis());
+        let told = format!(";oc={loss};oc-algo=\"loss\";oc-validity={validity};oc-seq={seconds}.{fraction:03}");
+        text.extend_from_slice(told.as_bytes());
+    }
     Some(text)
+}
+
+/// How long feedback holds without news (RFC 7339 section 4.3).
+const VALIDITY: Duration = Duration::from_millis(500);
+
+fn is_of_overload(name: &[u8]) -> bool {
+    ["oc", "oc-algo", "oc-validity", "oc-seq"].iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
 }
 
 /// Where to send the response to a request that came from `source` (RFC 3261 section 18.2.2, RFC 3581).

@@ -108,6 +108,24 @@ fn a_response_made_here_carries_the_marked_via() {
     assert_eq!(response, expected);
 }
 
+// RFC 7339 sections 4 and 5: a client that can is told which share of its requests to keep to itself.
+#[test]
+fn a_sender_that_asks_for_it_is_told_of_overload() {
+    let source = ("192.0.2.1:9".parse().unwrap(), false);
+    let told = |via: &str, loss| {
+        let message = request(&format!("Via: {via}\r\nCall-ID: x\r\n"));
+        let feedback = OverloadFeedback { loss, decided: Duration::from_millis(1_282_321_615_781) };
+        let told = answered_via(&message, &message.top_via().unwrap(), source, Some(feedback));
+        told.map(|text| String::from_utf8(text).unwrap())
+    };
+    let asks = "SIP/2.0/TLS 192.0.2.1;branch=z9hG4bK1;oc;oc-algo=\"loss,A\"";
+    let expected = "SIP/2.0/TLS 192.0.2.1;branch=z9hG4bK1;oc=20;oc-algo=\"loss\";oc-validity=500;oc-seq=1282321615.781";
+    assert_eq!(told(asks, 20).as_deref(), Some(expected));
+    assert!(told(asks, 0).is_some_and(|via| via.contains(";oc=0;oc-algo=\"loss\";oc-validity=0;")));
+    assert_eq!(told("SIP/2.0/TLS 192.0.2.1;branch=z9hG4bK1", 20), None);
+    assert_eq!(told("SIP/2.0/TLS 192.0.2.1;branch=z9hG4bK1;oc=50", 20), None);
+}
+
 fn check_address(via: &str, to_source: bool, expected: &str) {
     let via = Via::parse(via.as_bytes()).unwrap();
     let address = response_address(&via, "192.0.2.1:4540".parse().unwrap(), to_source);
