@@ -27,14 +27,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["script", "net", "sip-proto"]),
     // Commands and statistics are tables of `module-api`.
     ("control", &["module-api"]),
-    ("modules", &["module-api", "store"]),
+    ("modules", &["module-api", "store", "radius"]),
     ("script", &["module-api"]),
     ("module-api", &["sip-proto"]),
     ("sip-proto", &["sip-message"]),
     ("sip-message", &[]),
-    // These two know no SIP messages.
+    // These know no SIP messages.
     ("net", &[]),
     ("store", &[]),
+    ("radius", &[]),
 ];
 
 /// Crates without a product: tests, measurements, chores. They may use everything, and nothing may use them.
