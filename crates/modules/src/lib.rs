@@ -10,6 +10,7 @@ pub mod acc;
 pub mod alias_db;
 pub mod auth;
 pub mod auth_db;
+pub mod auth_radius;
 pub mod avpops;
 pub mod cfgutils;
 pub mod core;
@@ -68,6 +69,9 @@ mod named_lock;
 mod named_variable;
 mod network;
 mod prefix_tree;
+mod radius_servers;
+#[cfg(test)]
+mod radius_testing;
 mod rewrite;
 mod rows;
 mod setting;
@@ -91,6 +95,7 @@ static CATALOG: &[&Module] = &[
     &later::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
+    &auth_radius::MODULE,
     &avpops::MODULE,
     &passive::CFG_RPC,
     &cfgutils::MODULE,

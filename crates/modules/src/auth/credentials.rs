@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use module_api::{Call, Context, Function, Outcome, Param, ParamKind, Reply, Routes};
+use module_api::{Call, Context, Dialect, Fault, Function, Level, Outcome, Param, ParamKind, Reply, Routes};
 use sip_message::{HeaderName, Message, Method, Span};
 use sip_proto::digest::{Algorithm, Credentials, Verdict, ha1, verify};
 
@@ -97,6 +97,18 @@ impl DatabaseAway {
     }
 }
 
+/// Nobody is let in while it is not known who they are, and nobody is told that they are wrong.
+pub(crate) fn away(call: &mut Call<'_>, cause: String) -> Outcome {
+    if call.dialect() == Dialect::Kamailio {
+        // Scripts challenge after every failure; the challenge shall know.
+        call.context.set_note(DatabaseAway);
+        return Outcome::Fail(Fault { code: -1, cause: cause.into() });
+    }
+    DatabaseAway::reply(call);
+    call.host.log(Level::Error, cause.as_bytes());
+    Outcome::Value(0)
+}
+
 /// Replies through the transaction where there is one: after a wait there is.
 pub(super) fn respond(call: &mut Call<'_>, reply: &Reply<'_>) -> Outcome {
     let sent = match call.context.transaction {
@@ -167,27 +179,47 @@ impl Claim {
         let Some(credentials) = self.credentials() else { return Check::Refused };
         let method = if method.is_empty() { call.context.message.method_text() } else { method };
         let now = call.host.unix_time();
-        // A script may ask twice about the same request.
-        let is_known = verified(call.context).is_some_and(|known| known == credentials);
-        let is_new = || {
-            is_known
-                || auth
-                    .uses
-                    .as_ref()
-                    .is_none_or(|uses| uses.lock().unwrap_or_else(PoisonError::into_inner).admit(&credentials, now))
-        };
         match verify(&credentials, method, ha1, &auth.nonces, now) {
-            Verdict::Accepted if is_new() => {
-                call.context.set_note(Verified(self.clone()));
-                Check::Accepted
-            }
-            // A replay, or one more use of a nonce that is good once: as good as an old nonce (RFC 7616 section 3.3).
-            Verdict::Accepted | Verdict::Stale => {
-                call.context.set_note(WasStale);
-                Check::Stale
-            }
+            Verdict::Accepted => self.accept(call, auth),
+            Verdict::Stale => self.stale(call),
             Verdict::Refused => Check::Refused,
         }
+    }
+
+    /// Takes credentials that are right, unless their nonce is used up.
+    pub(crate) fn accept(&self, call: &mut Call<'_>, auth: &Authentication) -> Check {
+        let Some(credentials) = self.credentials() else { return Check::Refused };
+        let now = call.host.unix_time();
+        // A script may ask twice about the same request.
+        let is_known = verified(call.context).is_some_and(|known| known == credentials);
+        let is_new = is_known
+            || auth
+                .uses
+                .as_ref()
+                .is_none_or(|uses| uses.lock().unwrap_or_else(PoisonError::into_inner).admit(&credentials, now));
+        // A replay, or one more use of a nonce that is good once: as good as an old nonce (RFC 7616 section 3.3).
+        if !is_new {
+            return self.stale(call);
+        }
+        call.context.set_note(Verified(self.clone()));
+        Check::Accepted
+    }
+
+    /// Takes down that only the nonce does not do, for the challenge that follows.
+    pub(crate) fn stale(&self, call: &mut Call<'_>) -> Check {
+        call.context.set_note(WasStale);
+        Check::Stale
+    }
+
+    /// Whether the nonce is one of ours and young enough.
+    pub(crate) fn is_fresh(&self, call: &Call<'_>, auth: &Authentication) -> bool {
+        let now = call.host.unix_time();
+        self.credentials().is_some_and(|one| auth.nonces.is_valid(one.nonce, one.realm, now))
+    }
+
+    /// What `read` finds in the credentials.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&Credentials<'_>) -> Option<T>) -> Option<T> {
+        read(&self.credentials()?)
     }
 
     /// Whether the user is the one of From, or of To for REGISTER.

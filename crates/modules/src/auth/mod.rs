@@ -7,7 +7,9 @@ mod settings;
 
 use module_api::Module;
 
-pub(crate) use credentials::{Check, Claim, DatabaseAway, Kind, outcome, verified};
+#[cfg(test)]
+pub(crate) use credentials::DatabaseAway;
+pub(crate) use credentials::{Check, Claim, Kind, away, outcome, verified};
 pub(crate) use settings::Authentication;
 
 /// Challenges, and what is common to all ways of verifying the answers.

@@ -4,11 +4,11 @@ mod rows;
 mod subscribers;
 
 use bytes::Bytes;
-use module_api::{Call, Dialect, Fault, Function, Module, Outcome, Param, ParamKind, Routes, Value};
+use module_api::{Call, Dialect, Function, Module, Outcome, Param, ParamKind, Routes, Value};
 use sip_message::{Method, Uri, unescape};
 use store::Credentials;
 
-use crate::auth::{Check, Claim, DatabaseAway, Kind, outcome};
+use crate::auth::{Check, Claim, Kind, away, outcome};
 use rows::Key;
 use subscribers::{Subscribers, with_row};
 
@@ -124,7 +124,7 @@ fn authorize(call: &mut Call<'_>, kind: Kind, demand: Demand) -> Outcome {
     let key = Key { user, domain: realm, is_strict: subscribers.uses_domain };
     with_row(call, key, move |call, row| match row {
         Ok(row) => judge(call, &claim, row.as_deref(), &demand),
-        Err(error) => unavailable(call, &error),
+        Err(error) => away(call, error.to_string()),
     })
 }
 
@@ -167,18 +167,6 @@ fn answer(call: &Call<'_>, check: Check) -> Outcome {
         (Dialect::Kamailio, check) => outcome(check),
         (Dialect::Ser, check) => (check == Check::Accepted).into(),
     }
-}
-
-/// Nobody is let in while it is not known who they are, and nobody is told that they are wrong.
-fn unavailable(call: &mut Call<'_>, error: &store::Error) -> Outcome {
-    if call.dialect() == Dialect::Kamailio {
-        // Scripts challenge after every failure; the challenge shall know.
-        call.context.set_note(DatabaseAway);
-        return Outcome::Fail(Fault { code: -1, cause: error.to_string().into() });
-    }
-    DatabaseAway::reply(call);
-    call.host.log(module_api::Level::Error, error.to_string().as_bytes());
-    Outcome::Value(0)
 }
 
 #[cfg(test)]
@@ -274,7 +262,7 @@ mod tests {
         world.runtime.block_on(world.store.close());
         let mut bench = world.bench("alice", "secret", world.subscribers(Duration::ZERO));
         assert_eq!(bench.run_waiting(&MODULE, "auth_check", &ARGS, &world.runtime), -1);
-        assert!(bench.context.note::<DatabaseAway>().is_some());
+        assert!(bench.context.note::<crate::auth::DatabaseAway>().is_some());
         let mut bench = world.bench("alice", "secret", world.subscribers(Duration::ZERO));
         bench.dialect = Dialect::Ser;
         assert_eq!(bench.run_waiting(&MODULE, "proxy_authorize", &ARGS[..2], &world.runtime), 0);
