@@ -6,6 +6,7 @@
 //! A peer that is missing is a failure: `make test` installs them all.
 #![forbid(unsafe_code)]
 
+mod account;
 mod accounting;
 mod captures;
 mod chain;

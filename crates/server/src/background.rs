@@ -1,10 +1,12 @@
 //! Leaving the terminal, process number files, and giving up privileges.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{Gid, Group, Uid, User};
 
 /// Set for the process that runs in the background, so that it does not start another one.
@@ -98,7 +100,7 @@ pub(crate) fn write_number(path: &Path, number: i32) -> Result<()> {
 ///
 /// # Errors
 /// When there is no such user or group, or this process may not become it.
-pub(crate) fn drop_privileges(user: Option<&str>, group: Option<&str>) -> Result<()> {
+pub(crate) fn drop_privileges(user: Option<&str>, group: Option<&str>, data_dir: &Path) -> Result<()> {
     let user = user.map(find_user).transpose()?;
     let group = group.map(find_group).transpose()?;
     if user.as_ref().is_none_or(|user| user.uid == Uid::effective()) && group.is_none_or(|gid| gid == Gid::effective())
@@ -106,7 +108,10 @@ pub(crate) fn drop_privileges(user: Option<&str>, group: Option<&str>) -> Result
         // A successor of a process that has given its privileges up.
         return Ok(());
     }
-    if let Some(gid) = group.or(user.as_ref().map(|user| user.gid)) {
+    let gid = group.or(user.as_ref().map(|user| user.gid));
+    give_away(data_dir, user.as_ref().map(|user| user.uid), gid)
+        .with_context(|| format!("cannot give {} to the user that the server becomes", data_dir.display()))?;
+    if let Some(gid) = gid {
         if let Some(user) = &user {
             let name = std::ffi::CString::new(user.name.as_str()).context("a user name with a NUL byte")?;
             nix::unistd::initgroups(&name, gid).context("cannot take over the user's groups")?;
@@ -115,6 +120,24 @@ pub(crate) fn drop_privileges(user: Option<&str>, group: Option<&str>) -> Result
     }
     if let Some(user) = user {
         nix::unistd::setuid(user.uid).with_context(|| format!("cannot become user {}", user.name))?;
+    }
+    Ok(())
+}
+
+/// Gives a directory and what this process or one of the same user has made in it to the user that the server becomes:
+/// a database that root has made could be read by that user, and never written again.
+fn give_away(path: &Path, user: Option<Uid>, group: Option<Gid>) -> Result<()> {
+    let found = std::fs::symlink_metadata(path)?;
+    // A file with a second name may be somebody else's, put there to be given away.
+    let is_plain = found.is_dir() || found.nlink() == 1;
+    if found.uid() != Uid::effective().as_raw() || found.file_type().is_symlink() || !is_plain {
+        return Ok(());
+    }
+    nix::unistd::fchownat(AT_FDCWD, path, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if found.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            give_away(&entry?.path(), user, group)?;
+        }
     }
     Ok(())
 }
@@ -158,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_unknown_user_is_named_in_the_error() {
-        let error = drop_privileges(Some("no-such-user-here"), None).expect_err("there is no such user");
+        let error = drop_privileges(Some("no-such-user-here"), None, Path::new("/nonexistent")).expect_err("there is no such user");
         assert_eq!(error.to_string(), "there is no user \"no-such-user-here\" on this system (option -u)");
     }
 }

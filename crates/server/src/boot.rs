@@ -104,7 +104,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir, bus: &bus };
     let opened = front_ends::open(&doors, &running, &commands, runtime.handle())?;
     let (user, group) = front_ends::account(arguments, &settings);
-    background::drop_privileges(user.as_deref(), group.as_deref())?;
+    background::drop_privileges(user.as_deref(), group.as_deref(), &data_dir)?;
     let own = stations.into_iter().zip(udp);
     let workers = start_workers(&shared, own, &mailboxes, &streams)?;
     posts.open(shared.key, Mailboxes::clone(&mailboxes));
