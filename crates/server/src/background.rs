@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn an_unknown_user_is_named_in_the_error() {
-        let error = drop_privileges(Some("no-such-user-here"), None, Path::new("/nonexistent")).expect_err("there is no such user");
+        let error = drop_privileges(Some("no-such-user-here"), None, Path::new("/nonexistent"))
+            .expect_err("there is no such user");
         assert_eq!(error.to_string(), "there is no user \"no-such-user-here\" on this system (option -u)");
     }
 }

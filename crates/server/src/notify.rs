@@ -128,7 +128,7 @@ mod tests {
         notifier.ready();
         let mut buffer = [0; 100];
         let length = manager.recv(&mut buffer).expect("it was told");
-        assert_eq!(&buffer[..length], b"READY=1\nSTATUS=serving");
+        assert_eq!(&buffer[..length], b"READY=1\nSTATUS=serving\nWATCHDOG=1");
     }
 
     #[test]
