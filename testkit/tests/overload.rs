@@ -10,7 +10,7 @@ const CALLEE: &str = "203.0.113.1:5080";
 const SCRIPT: &str = "#!KAMAILIO\nloadmodule \"tm.so\"\nloadmodule \"sl.so\"\nloadmodule \"pv.so\"\n\
                       request_route { if ($rm == \"OPTIONS\") { sl_send_reply(\"200\", \"OK\"); exit; } t_relay(); }\n";
 
-/// A server whose workers have had no pause for so many ticks.
+/// A server whose workers have been behind for so many ticks.
 fn pressed(ticks: u64) -> Network {
     let network = Network::new(SCRIPT);
     let (overload, begin) = (&network.shared().overload, Instant::now());
@@ -54,7 +54,7 @@ fn a_share_of_new_calls_gets_503_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_server_with_pauses_refuses_nothing() {
+fn a_server_that_keeps_up_refuses_nothing() {
     let mut network = pressed(0);
     assert_eq!(answers(&mut network).0, 1000);
 }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use sip_message::{Message, Method};
 
-/// A worker that has had no pause for so long has more to do than it can: queues grow.
+/// A worker that has not emptied its sockets for so long has more to do than it can: queues grow.
 const PRESSED_FOR: Duration = Duration::from_millis(50);
 /// How often the share is set.
 const TICK: Duration = Duration::from_millis(50);
-/// How much more is refused after a tick without a pause, in thousandths.
+/// How much more is refused after a tick in which some worker was behind, in thousandths.
 const RISE: u32 = 40;
-/// How much less after one with pauses. Slower than the rise: the load is still there.
+/// How much less after one in which none was. Slower than the rise: the load is still there.
 const FALL: u32 = 10;
 /// Some of what is new always gets its chance, and shows whether there is room again.
 const MOST: u32 = 950;
@@ -25,7 +25,7 @@ pub struct Overload {
     begin: Instant,
     /// In thousandths.
     share: AtomicU32,
-    /// Whether some worker has had no pause in this tick.
+    /// Whether some worker was behind in this tick.
     is_pressed: AtomicBool,
     /// Number of the tick in which the share was set last.
     tick: AtomicU64,
@@ -55,7 +55,7 @@ impl Overload {
         self.share.load(Ordering::Relaxed)
     }
 
-    /// A worker has been at work without a pause since then.
+    /// A worker has been behind since then.
     pub fn press(&self, since: Instant, now: Instant) {
         if now.saturating_duration_since(since) >= PRESSED_FOR {
             self.is_pressed.store(true, Ordering::Relaxed);
@@ -73,11 +73,11 @@ impl Overload {
         if tick == before || self.tick.compare_exchange(before, tick, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return Change::None;
         }
-        // Ticks in which nobody had anything to do count as well.
-        let pauses = u32::try_from(tick - before).unwrap_or(u32::MAX);
+        // Ticks in which nobody looked count as well.
+        let ticks = u32::try_from(tick - before).unwrap_or(u32::MAX);
         let next = match self.is_pressed.swap(false, Ordering::Relaxed) {
             true => (share + RISE).min(MOST),
-            false => share.saturating_sub(pauses.saturating_mul(FALL)),
+            false => share.saturating_sub(ticks.saturating_mul(FALL)),
         };
         self.share.store(next, Ordering::Relaxed);
         match (share, next) {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_without_a_pause_makes_the_share_rise_and_pauses_make_it_fall() {
+    fn a_worker_that_is_behind_makes_the_share_rise_and_time_without_one_makes_it_fall() {
         let begin = Instant::now();
         let overload = Overload::new(begin);
         overload.press(begin, at(begin, 49));

@@ -74,8 +74,9 @@ pub struct Worker {
     streams: Arc<Streams>,
     /// What a turn has received, by owner.
     received: Vec<Vec<Delivery>>,
-    /// Since when it has had no pause.
-    busy_since: Option<Instant>,
+    /// Whether more lies in a socket than it has taken in this turn, and since when that has been so in every turn.
+    is_behind: bool,
+    behind_since: Option<Instant>,
 }
 
 /// How a worker reaches others.
@@ -132,7 +133,8 @@ impl Worker {
             mailboxes: Mailboxes::clone(&links.mailboxes),
             streams: Arc::clone(&links.streams),
             received: (0..count).map(|_| Vec::new()).collect(),
-            busy_since: None,
+            is_behind: false,
+            behind_since: None,
         };
         Ok(workers.into_iter().map(worker).collect())
     }
@@ -178,13 +180,14 @@ impl Worker {
         self.poller.wait(Some(sleep), events)?;
         let after = Instant::now();
         let has_slept = after.saturating_duration_since(now) > PRESSED;
-        self.watch_load(has_slept, after);
+        self.is_behind = false;
         for event in events.iter() {
             match has_slept {
                 true => self.receive_one(event.token as usize, batch),
                 false => self.receive(event.token as usize, batch),
             }
         }
+        self.watch_load(after);
         self.act_for_others(desks);
         if events.iter().any(|event| event.failed) {
             self.take_errors();
@@ -192,12 +195,12 @@ impl Worker {
         Ok(true)
     }
 
-    /// A worker that finds something to do whenever it looks has too much of it, if that lasts.
-    fn watch_load(&mut self, has_slept: bool, now: Instant) {
+    /// A worker whose sockets hold more than it takes in a turn has too much to do, if that lasts.
+    fn watch_load(&mut self, now: Instant) {
         let overload = &self.shared.overload;
-        match has_slept {
-            true => self.busy_since = None,
-            false => overload.press(*self.busy_since.get_or_insert(now), now),
+        match self.is_behind {
+            false => self.behind_since = None,
+            true => overload.press(*self.behind_since.get_or_insert(now), now),
         }
         let change = overload.adjust(now);
         if overload.share() > 0 || change == Change::Over {
@@ -222,6 +225,7 @@ impl Worker {
                 return;
             }
         }
+        self.is_behind = true;
     }
 
     /// Takes what woke the worker. If more lies there it will not sleep before the next turn, and take a batch then.
