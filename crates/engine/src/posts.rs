@@ -1,8 +1,8 @@
 //! The way of modules to the workers, before and after these run.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use module_api::{Job, Server};
+use module_api::{Dns, Job, Server};
 
 use crate::random::Key;
 use crate::worker::{Mail, Mailboxes};
@@ -14,6 +14,8 @@ use crate::worker::{Mail, Mailboxes};
 pub struct Posts {
     /// The way of news, which modules find here.
     pub events: module_api::PublicEvents,
+    /// The DNS, once it is set up.
+    pub dns: OnceLock<Arc<dyn Dns>>,
     open: OnceLock<(Key, Mailboxes)>,
     early: Mutex<Vec<(Box<[u8]>, Job)>>,
 }
@@ -37,6 +39,10 @@ impl Posts {
 impl Server for Posts {
     fn events(&self) -> module_api::PublicEvents {
         self.events.clone()
+    }
+
+    fn dns(&self) -> Option<Arc<dyn Dns>> {
+        self.dns.get().cloned()
     }
 
     fn post(&self, call_id: &[u8], job: Job) -> Result<(), Job> {

@@ -11,6 +11,7 @@ mod call;
 mod command;
 mod context;
 mod data;
+mod dns;
 mod function;
 mod histogram;
 mod host;
@@ -34,6 +35,7 @@ pub use context::{
     Tuning,
 };
 pub use data::Data;
+pub use dns::{Dns, DnsAnswer, DnsKind, DnsPointer, DnsRecords, DnsService};
 pub use function::{Function, Param, ParamKind};
 pub use histogram::{Distribution, Histogram, HistogramReading, MOST_BUCKETS, Scale};
 pub use host::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sip_message::{Limits, Message, Transport};
 
-use crate::{Arrival, Context, Host, PublicEvents, RouteKind, SocketId};
+use crate::{Arrival, Context, Dns, Host, PublicEvents, RouteKind, SocketId};
 
 /// Work for a worker, done in one of its turns. It must not block.
 pub type Job = Box<dyn FnOnce(&mut dyn Host) + Send>;
@@ -33,6 +33,11 @@ pub trait Server: Send + Sync {
     /// The way of news to the outside world. One that leads nowhere, where nobody can listen.
     fn events(&self) -> PublicEvents {
         PublicEvents::default()
+    }
+
+    /// The DNS; nothing where names are not looked up, and before the server serves.
+    fn dns(&self) -> Option<Arc<dyn Dns>> {
+        None
     }
 }
 

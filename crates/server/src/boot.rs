@@ -15,7 +15,6 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use engine::{Alias, Identity, Key, Links, Mailboxes, Overload, Posts, Shared, Station, ToWorkers, Tracing, Worker};
 use module_api::{PublicEvents, Server, SocketId, Statistics};
-use net::dns::DnsSettings;
 use net::stream::Streams;
 use net::udp::UdpSocket;
 use script::{BoundProgram, Configuration, Listen, Settings as ScriptSettings};
@@ -67,6 +66,10 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
     let udp = sockets.bind_udp(&mut identity, worker_count)?;
     let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
+    let dns_settings = core_parameters::dns(&settings, arguments.dns_server.clone());
+    let names = names::Dns::start(runtime.handle(), dns_settings).context("cannot set up DNS")?;
+    // Nobody else has set it.
+    let _ = posts.dns.set(Arc::new(names.clone()));
     let surroundings = Surroundings {
         runtime: runtime.handle().clone(),
         mailboxes: Mailboxes::clone(&mailboxes),
@@ -74,7 +77,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         log: Arc::clone(&log),
         statistics: statistics.clone(),
         events: posts.events.clone(),
-        dns: core_parameters::dns(&settings, arguments.dns_server.clone()),
+        names: Arc::new(names),
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
     if !arguments.trace.is_empty() {
@@ -175,7 +178,7 @@ struct Surroundings {
     log: Arc<Logger>,
     statistics: Statistics,
     events: PublicEvents,
-    dns: DnsSettings,
+    names: Arc<names::Dns>,
 }
 
 /// Tells everybody who waits for it that the server serves.
@@ -294,7 +297,6 @@ fn share(
     around: Surroundings,
 ) -> Result<Arc<Shared>> {
     let engine_settings = core_parameters::engine(settings, started);
-    let names = names::Dns::start(&around.runtime, around.dns).context("cannot set up DNS")?;
     let spawn = spawn::OnTokio::new(around.runtime, around.mailboxes, engine_settings.wait_deadline);
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
@@ -306,7 +308,7 @@ fn share(
         identity,
         statistics: engine::Statistics::shown_in(&around.statistics),
         program: ArcSwap::new(program),
-        names: Arc::new(names),
+        names: around.names,
         spawn: Arc::new(spawn),
         log: around.log,
         events: around.events,

@@ -3,13 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::Names;
+use module_api::{DnsAnswer, DnsKind, DnsPointer, DnsRecords, DnsService};
 use net::dns::{Cached, DnsSettings, Kind, Resolver, SetupError};
 use sip_proto::resolve::{self, Known, Lookup, Question, RecordKind};
 use tokio::runtime::Handle;
 
 /// Names known from DNS.
+#[derive(Clone)]
 pub(crate) struct Dns {
     resolver: Arc<Resolver>,
 }
@@ -52,6 +55,61 @@ impl Names for Dns {
     }
 }
 
+impl module_api::Dns for Dns {
+    fn ask(&self, name: String, kind: DnsKind, kept: Option<Duration>) -> DnsAnswer {
+        let resolver = Arc::clone(&self.resolver);
+        Box::pin(async move {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let asked = |kind: Kind| resolver.lookup_kept(&name, kind, kept);
+            if kind != DnsKind::Addresses {
+                let kind = match kind {
+                    DnsKind::Services => Kind::Srv,
+                    DnsKind::Pointers => Kind::Naptr,
+                    DnsKind::Names | DnsKind::Addresses => Kind::Ptr,
+                };
+                return asked(kind).await.ok().and_then(|records| shown(&records));
+            }
+            let (v4, v6) = tokio::join!(asked(Kind::A), asked(Kind::Aaaa));
+            let mut addresses = Vec::new();
+            for found in [v4, v6].iter().flatten() {
+                if let net::dns::Records::Addresses(found) = &**found {
+                    addresses.extend_from_slice(found);
+                }
+            }
+            (!addresses.is_empty()).then_some(DnsRecords::Addresses(addresses))
+        })
+    }
+}
+
+/// From what the resolver knows to what a module reads.
+fn shown(records: &net::dns::Records) -> Option<DnsRecords> {
+    Some(match records {
+        net::dns::Records::Addresses(addresses) => DnsRecords::Addresses(addresses.clone()),
+        net::dns::Records::Srv(servers) => {
+            let server = |srv: &net::dns::Srv| DnsService {
+                priority: srv.priority,
+                weight: srv.weight,
+                port: srv.port,
+                target: srv.target.to_string(),
+            };
+            DnsRecords::Services(servers.iter().map(server).collect())
+        }
+        net::dns::Records::Naptr(pointers) => {
+            let pointer = |naptr: &net::dns::Naptr| DnsPointer {
+                order: naptr.order,
+                preference: naptr.preference,
+                flags: naptr.flags.to_string(),
+                services: naptr.service.to_string(),
+                regexp: naptr.regexp.to_string(),
+                replacement: naptr.replacement.to_string(),
+            };
+            DnsRecords::Pointers(pointers.iter().map(pointer).collect())
+        }
+        net::dns::Records::Names(names) => DnsRecords::Names(names.iter().map(ToString::to_string).collect()),
+        net::dns::Records::NoSuch => return None,
+    })
+}
+
 fn kind(kind: RecordKind) -> Kind {
     match kind {
         RecordKind::A => Kind::A,
@@ -67,7 +125,7 @@ fn converted(records: &net::dns::Records) -> resolve::Records {
         net::dns::Records::Addresses(addresses) => resolve::Records::Addresses(addresses.clone()),
         net::dns::Records::Srv(servers) => resolve::Records::Srv(servers.iter().map(server).collect()),
         net::dns::Records::Naptr(pointers) => resolve::Records::Naptr(pointers.iter().map(pointer).collect()),
-        net::dns::Records::NoSuch => resolve::Records::NoSuch,
+        net::dns::Records::Names(_) | net::dns::Records::NoSuch => resolve::Records::NoSuch,
     }
 }
 

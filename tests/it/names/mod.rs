@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Endpoint, Plan, Process, Scratch, Subject, Wire, free_port};
+use crate::harness::{Endpoint, Plan, Process, Scratch, Subject, Wire, free_port, lines};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -208,4 +208,22 @@ fn calls_to_known_names_go_on_while_the_name_server_is_down() {
     };
     // It counts as a 503 of that branch (RFC 3261 section 16.9), which a proxy does not pass on (section 16.7 step 6).
     assert!(answer.starts_with("SIP/2.0 500 "), "{answer}");
+}
+
+// Functions of module ipops ask the same servers as the proxy, and the script reads what these say.
+#[test]
+fn a_script_asks_for_services_rules_and_names() {
+    let records = "h NAPTR 20 1 \"s\" \"SIP+D2T\" \"\" _sip._tcp.h\nh NAPTR 10 1 \"s\" \"SIP+D2U\" \"\" _sip._udp.h\n\
+                   _sip._udp.h SRV 20 0 5062 b\n_sip._udp.h SRV 10 0 5061 a\na A 127.0.0.1\na AAAA ::1\n";
+    let scratch = Scratch::new();
+    let names = NameServer::start(&scratch, records);
+    let plan = Plan::script("tests/it/names/asking.cfg");
+    let server = Subject::start_ser(&plan.option("--dns-server").option(names.address.to_string()));
+    let caller = Endpoint::new(server.address(Wire::Udp4));
+    caller.request("OPTIONS sip:h.sip.test", "asking", "1", "", "");
+    let answer = caller.expect("SIP/2.0 200 ");
+    let seen = lines(&answer, "X-Seen");
+    let expected = "X-Seen: rules 2 SIP+D2U _sip._udp.h.sip.test\r\nX-Seen: services 2 a.sip.test 5061\r\n\
+                    X-Seen: addresses 2\r\nX-Seen: nobody\r\n";
+    assert_eq!(seen, expected, "{answer}");
 }

@@ -20,7 +20,7 @@ pub(super) struct Cache {
 /// One map for each kind, so that a lookup borrows the name and allocates nothing.
 #[derive(Default)]
 struct Shard {
-    kinds: [HashMap<Box<str>, Entry>; 4],
+    kinds: [HashMap<Box<str>, Entry>; Kind::COUNT],
 }
 
 struct Entry {

@@ -32,6 +32,12 @@ pub enum Kind {
     Srv,
     /// Transports of a domain (RFC 3403 as RFC 3263 section 4.1 uses it).
     Naptr,
+    /// Names of an address, which is asked by its name in the reverse tree (RFC 1035 section 3.5).
+    Ptr,
+}
+
+impl Kind {
+    const COUNT: usize = 5;
 }
 
 /// What the DNS says, in the order of its answer.
@@ -43,6 +49,8 @@ pub enum Records {
     Srv(Vec<Srv>),
     /// Answer to [`Kind::Naptr`].
     Naptr(Vec<Naptr>),
+    /// Answer to [`Kind::Ptr`], each in lower case and without final dot.
+    Names(Vec<Box<str>>),
     /// The DNS knows that there are none.
     NoSuch,
 }
@@ -205,7 +213,7 @@ impl Resolver {
         if wants_refresh {
             let (resolver, name) = (self.clone(), Box::<str>::from(name));
             self.inner.runtime.spawn(async move {
-                let _ = resolver.ask(&name, kind).await;
+                let _ = resolver.ask(&name, kind, None).await;
             });
         }
         cached
@@ -216,10 +224,18 @@ impl Resolver {
     /// # Errors
     /// [`Unresolved`] when the DNS does not answer and the cache holds nothing, however old.
     pub async fn lookup(&self, name: &str, kind: Kind) -> Result<Arc<Records>, Unresolved> {
+        self.lookup_kept(name, kind, None).await
+    }
+
+    /// As [`Resolver::lookup`]; an answer that comes is kept for `ttl`, where given, in place of its own time.
+    ///
+    /// # Errors
+    /// As [`Resolver::lookup`].
+    pub async fn lookup_kept(&self, name: &str, kind: Kind, ttl: Option<Duration>) -> Result<Arc<Records>, Unresolved> {
         match self.get(name, kind) {
             Cached::Known(records) => Ok(records),
             Cached::Failed => Err(Unresolved),
-            Cached::Unknown => self.ask(name, kind).await,
+            Cached::Unknown => self.ask(name, kind, ttl).await,
         }
     }
 
@@ -240,7 +256,7 @@ impl Resolver {
     }
 
     /// Asks the DNS, once for all who ask the same at the same time.
-    async fn ask(&self, name: &str, kind: Kind) -> Result<Arc<Records>, Unresolved> {
+    async fn ask(&self, name: &str, kind: Kind, ttl: Option<Duration>) -> Result<Arc<Records>, Unresolved> {
         let key = (Box::<str>::from(name), kind);
         let shared = {
             let mut asking = self.asking();
@@ -251,16 +267,17 @@ impl Resolver {
         };
         // Whoever gives up waiting leaves the question to the next in line.
         let place = Place { resolver: self, key, shared };
-        place.shared.get_or_init(|| self.ask_upstream(name, kind)).await.clone()
+        place.shared.get_or_init(|| self.ask_upstream(name, kind, ttl)).await.clone()
     }
 
-    async fn ask_upstream(&self, name: &str, kind: Kind) -> Result<Arc<Records>, Unresolved> {
+    async fn ask_upstream(&self, name: &str, kind: Kind, ttl: Option<Duration>) -> Result<Arc<Records>, Unresolved> {
         let inner = &*self.inner;
         inner.asked.fetch_add(1, Ordering::Relaxed);
         let answer = inner.upstream.ask(name, kind).await;
         let now = Instant::now();
         match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                answer.ttl = ttl.unwrap_or(answer.ttl);
                 inner.is_down.store(false, Ordering::Relaxed);
                 Ok(inner.cache.store(name, kind, answer, now))
             }

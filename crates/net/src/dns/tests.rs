@@ -91,6 +91,18 @@ async fn the_dns_coming_back_is_noticed_in_the_background() {
     assert_eq!(script.asked.load(Ordering::Relaxed), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_kept_as_long_as_who_asked_for_it_wants() {
+    let (script, resolver) = scripted();
+    let ask = |name: &'static str, ttl: u64| resolver.lookup_kept(name, Kind::A, Some(Duration::from_secs(ttl)));
+    ask("a.example", 7200).await.unwrap();
+    ask("b.example", 10).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1000)).await;
+    assert!(matches!(resolver.get("a.example", Kind::A), Cached::Known(_)));
+    assert_eq!(resolver.get("b.example", Kind::A), Cached::Unknown);
+    assert_eq!(script.asked.load(Ordering::Relaxed), 2);
+}
+
 /// Serves questions for A: `192.0.2.9` for 60 s to names that begin with `a`, else NXDOMAIN.
 async fn serve(socket: tokio::net::UdpSocket) {
     let mut question = [0; 512];

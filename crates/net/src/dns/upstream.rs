@@ -115,6 +115,7 @@ fn record_type(kind: Kind) -> RecordType {
         Kind::Aaaa => RecordType::AAAA,
         Kind::Srv => RecordType::SRV,
         Kind::Naptr => RecordType::NAPTR,
+        Kind::Ptr => RecordType::PTR,
     }
 }
 
@@ -125,11 +126,13 @@ fn answer(found: &Lookup, kind: Kind) -> Answer {
         Kind::A | Kind::Aaaa => Records::Addresses(data().filter_map(address).collect()),
         Kind::Srv => Records::Srv(data().filter_map(srv).collect()),
         Kind::Naptr => Records::Naptr(data().filter_map(naptr).collect()),
+        Kind::Ptr => Records::Names(data().filter_map(pointed).collect()),
     };
     let is_empty = match &records {
         Records::Addresses(list) => list.is_empty(),
         Records::Srv(list) => list.is_empty(),
         Records::Naptr(list) => list.is_empty(),
+        Records::Names(list) => list.is_empty(),
         Records::NoSuch => true,
     };
     if is_empty {
@@ -156,6 +159,13 @@ fn srv(data: &RData) -> Option<Srv> {
         return None;
     };
     Some(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target: plain(&srv.target) })
+}
+
+fn pointed(data: &RData) -> Option<Box<str>> {
+    match data {
+        RData::PTR(name) => Some(plain(&name.0)),
+        _ => None,
+    }
 }
 
 fn naptr(data: &RData) -> Option<Naptr> {

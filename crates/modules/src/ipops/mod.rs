@@ -1,9 +1,10 @@
 //! Questions about addresses and about names in the DNS.
 
+mod dns;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bytes::Bytes;
-use module_api::{Call, Function, KeyRule, Module, Outcome, Param, ParamKind, Routes, Selector, Value, Variable};
+use module_api::{Call, Function, Module, Outcome, Param, ParamKind, Routes, Value};
 
 use crate::network::{self, Network};
 
@@ -26,11 +27,16 @@ pub static MODULE: Module = Module {
         IS_IN_SUBNET,
         crate::also("ip_is_in_subnet", IS_IN_SUBNET),
         IS_RFC1918,
-        DNS_MATCH,
-        crate::also("dns_int_match_ip", DNS_MATCH),
-        DNS_QUERY,
+        dns::MATCH,
+        crate::also("dns_int_match_ip", dns::MATCH),
+        dns::QUERY,
+        dns::PTR_QUERY,
+        dns::SRV_QUERY,
+        dns::NAPTR_QUERY,
+        dns::SET_LOCAL_TTL,
     ],
-    variables: &[DNS],
+    variables: &[dns::DNS, dns::PTRQUERY, dns::SRVQUERY, dns::NAPTRQUERY],
+    make: dns::make,
     ..Module::EMPTY
 };
 
@@ -175,109 +181,6 @@ const IS_IN_SUBNET: Function = Function {
     },
 };
 
-const DNS_MATCH: Function = Function {
-    name: "dns_sys_match_ip",
-    params: &[Param::required("name", ParamKind::Format), Param::required("address", ParamKind::Format)],
-    routes: Routes::ANY,
-    doc: "True when the name has the address in the DNS.",
-    example: "if (!dns_sys_match_ip(\"$fd\", \"$si\")) xlog(\"from elsewhere\\n\");",
-    run: |call| {
-        let Some(wanted) = network::address(&call.text(1)) else { return Outcome::fail("not an address") };
-        ask(call, move |_, addresses| addresses.contains(&wanted).into())
-    },
-};
-
-const DNS_QUERY: Function = Function {
-    name: "dns_query",
-    params: &[Param::required("name", ParamKind::Format), Param::required("result", ParamKind::Format)],
-    routes: Routes::ANY,
-    doc: "Asks the DNS for the addresses of a name; $dns(RESULT=>addr) and its kin show them. False when there are none.",
-    example: "if (dns_query(\"$rd\", \"r\")) xlog(\"$dns(r=>addr)\\n\");",
-    run: |call| {
-        let (name, result) = (call.text(0), call.text(1));
-        ask(call, move |call, addresses| {
-            let is_found = !addresses.is_empty();
-            let mut answers = call.context.take_note::<Answers>().unwrap_or_default();
-            answers.0.retain(|answer| answer.result != result);
-            if answers.0.len() < MOST_ANSWERS {
-                answers.0.push(Answer { result, name, addresses });
-            }
-            call.context.set_note(answers);
-            is_found.into()
-        })
-    },
-};
-
-const DNS: Variable = Variable {
-    name: "dns",
-    key: KeyRule::Required,
-    routes: Routes::ANY,
-    doc: "$dns(RESULT=>KEY): what dns_query() found: count, hostname, addr, addr[1], type (4 or 6), ipv4 and ipv6 (1 when \
-          there is such an address).",
-    example: "if ($dns(r=>count) > 1) xlog(\"$dns(r=>addr[1])\\n\");",
-    read: read_answer,
-    write: None,
-};
-
-/// What the DNS said to a request so far.
-#[derive(Default)]
-struct Answers(Vec<Answer>);
-
-struct Answer {
-    result: Bytes,
-    name: Bytes,
-    addresses: Vec<IpAddr>,
-}
-
-/// Answers that a request keeps, and addresses of each.
-const MOST_ANSWERS: usize = 16;
-const MOST_ADDRESSES: usize = 64;
-
-/// Waits for the addresses of the name in argument 0.
-fn ask(call: &Call<'_>, then: impl FnOnce(&mut Call<'_>, Vec<IpAddr>) -> Outcome + Send + 'static) -> Outcome {
-    let name = call.text(0);
-    let known = network::address(&name);
-    let Ok(name) = String::from_utf8(name.to_vec()) else { return Outcome::FALSE };
-    let work = async move {
-        if let Some(address) = known {
-            return vec![address];
-        }
-        // The port is of no use here, and the interface wants one.
-        let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for address in found.into_iter().flatten().map(|address| address.ip()) {
-            if addresses.len() < MOST_ADDRESSES && !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        addresses
-    };
-    Outcome::wait(work, then)
-}
-
-fn read_answer(call: &mut Call<'_>, selector: &Selector<'_>) -> Value {
-    let key = String::from_utf8_lossy(selector.key()).into_owned();
-    let Some((result, field)) = key.split_once("=>") else { return Value::Null };
-    let answers = call.context.note::<Answers>();
-    let answer = answers.and_then(|answers| answers.0.iter().find(|answer| answer.result == result.trim()));
-    let Some(answer) = answer else { return Value::Null };
-    let (field, number) = match field.trim().strip_suffix(']').and_then(|field| field.split_once('[')) {
-        Some((field, number)) => (field, number.trim().parse().unwrap_or(usize::MAX)),
-        None => (field.trim(), 0),
-    };
-    let address = answer.addresses.get(number);
-    let has = |is: fn(&IpAddr) -> bool| Value::Int(answer.addresses.iter().any(is).into());
-    match field {
-        "count" => Value::Int(answer.addresses.len() as i64),
-        "hostname" => Value::Str(answer.name.clone()),
-        "addr" => address.map(|address| Bytes::from(address.to_string())).into(),
-        "type" => address.map_or(Value::Null, |address| Value::Int(if address.is_ipv4() { 4 } else { 6 })),
-        "ipv4" => has(IpAddr::is_ipv4),
-        "ipv6" => has(IpAddr::is_ipv6),
-        _ => Value::Null,
-    }
-}
-
 fn compare(call: &Call<'_>, read: fn(&[u8]) -> Option<IpAddr>) -> Outcome {
     match (read(&call.text(0)), read(&call.text(1))) {
         (Some(one), Some(other)) => (one == other).into(),
@@ -330,7 +233,7 @@ fn kind_v6(address: Ipv6Addr) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, text};
+    use crate::testing::Bench;
 
     fn ask(function: &str, args: &[&str]) -> i64 {
         Bench::invite().run(&MODULE, function, args)
@@ -395,19 +298,5 @@ mod tests {
         ] {
             assert_eq!(kind_v6(address.parse().unwrap()), kind, "{address}");
         }
-    }
-
-    #[test]
-    fn what_the_dns_says_is_read_from_variables() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut bench = Bench::invite();
-        assert_eq!(bench.run_waiting(&MODULE, "dns_query", &["192.0.2.7", "r"], &runtime), 1);
-        assert_eq!(bench.read(&MODULE, "dns", Some("r=>addr[0]")), text("192.0.2.7"));
-        assert_eq!(bench.read(&MODULE, "dns", Some("r=>count")), Value::Int(1));
-        assert_eq!(bench.read(&MODULE, "dns", Some("r=>type")), Value::Int(4));
-        assert_eq!(bench.read(&MODULE, "dns", Some("r=>addr[1]")), Value::Null);
-        assert_eq!(bench.read(&MODULE, "dns", Some("other=>addr")), Value::Null);
-        assert_eq!(bench.run_waiting(&MODULE, "dns_sys_match_ip", &["localhost", "127.0.0.1"], &runtime), 1);
-        assert_eq!(bench.run_waiting(&MODULE, "dns_sys_match_ip", &["192.0.2.7", "192.0.2.8"], &runtime), -1);
     }
 }
