@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use module_api::{
-    Call, Function, Index, KeyRule, Module, Outcome, Param, ParamKind, Parameter, Routes, Setup, SetupError, State,
-    Value, Variable,
+    Call, Function, Index, KeyRule, Module, Outcome, Param, ParamKind, Parameter, Record, RecordKind, Records, Routes,
+    Setup, SetupError, State, Value, Variable,
 };
 use store::{Cell, Database, Rows};
 
 use crate::database;
 use crate::setting::{ignored, list};
+use crate::text_variable::TextVariable;
 
 /// SQL of the script's own.
 pub static MODULE: Module = Module {
     name: "sqlops",
     doc: "Runs SQL that the script says, and gives it the rows.",
     parameters: &PARAMETERS,
-    functions: &[QUERY, QUERY_AWAY, QUERY_ASYNC, FREE],
+    functions: &[QUERY, QUERY_AWAY, QUERY_ASYNC, FREE, QUERY_RECORDS, QUERY_VARIABLES],
     variables: &[DBR, SQLROWS],
     make,
     ..Module::EMPTY
@@ -68,6 +69,43 @@ const QUERY_ASYNC: Function = Function {
           too many are on their way.",
     example: "sql_query_async(\"ca\", \"update counters set n = n + 1 where name = 'calls'\");",
     run: query_async,
+};
+
+const QUERY_RECORDS: Function = Function {
+    name: "sql_xquery",
+    params: &[CONNECTION, STATEMENT, Param::required("name", ParamKind::Str)],
+    routes: Routes::ANY,
+    doc: "As sql_query(), with each row a record of $xavp: the first row is the newest, $xavp(name=>column), the second \
+          $xavp(name[1]=>column). 3 when there are more rows than a request keeps records, and the rest is left out.",
+    example: "if (sql_xquery(\"ca\", \"select id, rate from rates\", \"ra\") == 1) xlog(\"$xavp(ra=>rate)\\n\");",
+    run: |call| {
+        let name = call.text(2);
+        ask(call, "sql_xquery", move |call, connection, found| into_records(call, connection, &name, found))
+    },
+};
+
+const QUERY_VARIABLES: Function = Function {
+    name: "sql_pvquery",
+    params: &[CONNECTION, STATEMENT, Param::required("variables", ParamKind::Str)],
+    routes: Routes::ANY,
+    doc: "As sql_query(), with each column into a variable of a list separated by semicolons; a column for which the list has \
+          none is left out. An $avp takes every row, so that the first is its newest; other variables keep the first row. \
+          NULL leaves an $avp as it is and another variable undefined. False when the list has more variables than the rows \
+          have columns.",
+    example: "sql_pvquery(\"ca\", \"select id, rate from rates where name='x'\", \"$var(id);$avp(rate)\");",
+    run: |call| {
+        let list = String::from_utf8_lossy(&call.text(2)).into_owned();
+        let names = list.split([';', ',']).map(str::trim).filter(|name| !name.is_empty());
+        match names.map(TextVariable::parse).collect::<Result<Vec<_>, _>>() {
+            Ok(variables) if variables.iter().all(TextVariable::is_writable) => {
+                ask(call, "sql_pvquery", move |call, connection, found| {
+                    into_variables(call, connection, &variables, found)
+                })
+            }
+            Ok(_) => Outcome::fail(format!("sql_pvquery: a variable of `{list}` is read-only")),
+            Err(cause) => Outcome::fail(format!("sql_pvquery: {cause}")),
+        }
+    },
 };
 
 const FREE: Function = Function {
@@ -164,22 +202,82 @@ fn target(call: &Call<'_>) -> Result<(String, Database, String), String> {
     }
 }
 
-fn query(call: &mut Call<'_>, keeps: bool) -> Outcome {
+/// Runs the query of a call, then `then` with the name of the connection and the rows.
+fn ask(
+    call: &Call<'_>,
+    function: &'static str,
+    then: impl FnOnce(&mut Call<'_>, &str, Rows) -> Outcome + Send + 'static,
+) -> Outcome {
     let (connection, database, statement) = match target(call) {
         Ok(target) => target,
-        Err(cause) => return Outcome::fail(format!("sql_query: {cause}")),
+        Err(cause) => return Outcome::fail(format!("{function}: {cause}")),
     };
-    let result = call.text(2);
     Outcome::wait(async move { database.query(&statement).await }, move |call, found| match found {
-        Ok(found) => keep(call, &connection, keeps.then_some(result), found),
-        Err(error) => Outcome::fail(format!("sql_query: {error}")),
+        Ok(found) => then(call, &connection, found),
+        Err(error) => Outcome::fail(format!("{function}: {error}")),
     })
 }
 
-fn keep(call: &mut Call<'_>, connection: &str, result: Option<Bytes>, mut rows: Rows) -> Outcome {
+fn query(call: &mut Call<'_>, keeps: bool) -> Outcome {
+    let result = call.text(2);
+    ask(call, "sql_query", move |call, connection, found| keep(call, connection, keeps.then_some(result), found))
+}
+
+/// 1 with rows, 2 without, 3 when some were left out.
+fn code(is_cut: bool, is_empty: bool) -> Outcome {
+    Outcome::Value(match (is_cut, is_empty) {
+        (true, _) => 3,
+        (false, true) => 2,
+        (false, false) => 1,
+    })
+}
+
+fn into_records(call: &mut Call<'_>, connection: &str, name: &Bytes, found: Rows) -> Outcome {
+    note_affected(call, connection, found.affected);
+    let records = &mut call.context.records;
+    let room = Records::LIMIT.saturating_sub(records.iter(RecordKind::Stacked).count());
+    let is_cut = found.rows.len() > room;
+    // From the end, so that the first row is the newest record and read first.
+    for row in found.rows.iter().take(room).rev() {
+        let mut record = Record::empty(name.clone());
+        for (column, cell) in found.columns.iter().zip(row) {
+            record.fields_mut().replace(Bytes::from(column.clone()), value(cell));
+        }
+        records.push(RecordKind::Stacked, record);
+    }
+    code(is_cut, found.rows.is_empty())
+}
+
+fn into_variables(call: &mut Call<'_>, connection: &str, variables: &[TextVariable], mut found: Rows) -> Outcome {
+    note_affected(call, connection, found.affected);
+    if found.rows.first().is_some_and(|row| row.len() < variables.len()) {
+        return Outcome::fail("sql_pvquery: there are more variables than columns");
+    }
+    let is_cut = found.rows.len() > MOST_ROWS;
+    found.rows.truncate(MOST_ROWS);
+    // From the end, so that what is written last is the first row.
+    for row in found.rows.iter().rev() {
+        for (variable, cell) in variables.iter().zip(row) {
+            // Written to an $avp, nothing would take the rows away that are there.
+            if variable.is_stack() && matches!(cell, Cell::Null) {
+                continue;
+            }
+            if let Err(fault) = variable.write(call, value(cell)) {
+                return Outcome::Fail(fault);
+            }
+        }
+    }
+    code(is_cut, found.rows.is_empty())
+}
+
+fn note_affected(call: &mut Call<'_>, connection: &str, count: u64) {
     let mut affected = call.context.take_note::<Affected>().unwrap_or_default();
-    affected.0.insert(connection.as_bytes().to_vec(), rows.affected);
+    affected.0.insert(connection.as_bytes().to_vec(), count);
     call.context.set_note(affected);
+}
+
+fn keep(call: &mut Call<'_>, connection: &str, result: Option<Bytes>, mut rows: Rows) -> Outcome {
+    note_affected(call, connection, rows.affected);
     let is_cut = rows.rows.len() > MOST_ROWS;
     rows.rows.truncate(MOST_ROWS);
     let is_empty = rows.rows.is_empty();
@@ -192,11 +290,7 @@ fn keep(call: &mut Call<'_>, connection: &str, result: Option<Bytes>, mut rows: 
         results.0.insert(name, rows);
         call.context.set_note(results);
     }
-    Outcome::Value(match (is_cut, is_empty) {
-        (true, _) => 3,
-        (false, true) => 2,
-        (false, false) => 1,
-    })
+    code(is_cut, is_empty)
 }
 
 fn query_async(call: &mut Call<'_>) -> Outcome {
@@ -281,6 +375,46 @@ mod tests {
         }
         assert_eq!(bench.run(&MODULE, "sql_result_free", &["ra"]), 1);
         assert_eq!(bench.read(&MODULE, "dbr", Some("ra=>rows")), Value::Null);
+    }
+
+    #[test]
+    fn rows_become_records() {
+        let tables = Tables::new();
+        tables.sql("INSERT INTO mtree (tprefix, tvalue) VALUES ('49', 'de'), ('33', 'fr')");
+        let mut bench = bench(&tables);
+        let query = "select tprefix, tvalue, NULL as gone from mtree order by id";
+        assert_eq!(bench.run_waiting(&MODULE, "sql_xquery", &["ca", query, "ra"], &tables.runtime), 1);
+        let all: Vec<_> = bench.context.records.all(RecordKind::Stacked, b"ra").collect();
+        let field = |at: usize, name: &str| all[at].field(name.as_bytes()).cloned();
+        assert_eq!((field(0, "tprefix"), field(0, "tvalue")), (Some(text("49")), Some(text("de"))));
+        assert_eq!((field(1, "tvalue"), field(1, "gone")), (Some(text("fr")), Some(Value::Null)));
+        let none = "select tprefix from mtree where tprefix = '0'";
+        assert_eq!(bench.run_waiting(&MODULE, "sql_xquery", &["ca", none, "rb"], &tables.runtime), 2);
+        let many = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000) select i from n";
+        assert_eq!(bench.run_waiting(&MODULE, "sql_xquery", &["ca", many, "rc"], &tables.runtime), 3);
+        let first = bench.context.records.all(RecordKind::Stacked, b"rc").next().and_then(|record| record.field(b"i"));
+        assert_eq!(first, Some(&Value::Int(1)));
+    }
+
+    #[test]
+    fn rows_are_written_to_variables() {
+        let tables = Tables::new();
+        tables.sql("INSERT INTO mtree (tprefix, tvalue) VALUES ('49', 'de'), ('33', 'fr')");
+        let mut bench = bench(&tables);
+        let query = "select tprefix, tvalue from mtree order by id";
+        let mut ask = |query: &str, list: &str| {
+            let code = bench.run_waiting(&MODULE, "sql_pvquery", &["ca", query, list], &tables.runtime);
+            let avps: Vec<Value> = bench.context.avps.all(b"v").cloned().collect();
+            (code, bench.context.vars.first(b"p").cloned(), avps)
+        };
+        let both = vec![text("de"), text("fr")];
+        assert_eq!(ask(query, "$var(p);$avp(v)"), (1, Some(text("49")), both.clone()));
+        assert_eq!(ask("select NULL, NULL", "$var(p); $avp(s:v)").2, both);
+        assert_eq!(ask("select tprefix from mtree where tprefix = '0'", "$var(p)").0, 2);
+        assert_eq!(ask(query, "$var(a);$var(b);$var(c)").0, -1);
+        assert_eq!(ask(query, "$ci").0, -1);
+        assert_eq!(ask(query, "$nonsense").0, -1);
+        assert_eq!(ask("no sql", "$var(p)").0, -1);
     }
 
     #[test]

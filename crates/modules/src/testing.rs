@@ -401,6 +401,17 @@ impl CommandBench {
     }
 }
 
+/// An argument that names the variable `$var(key)`.
+pub(crate) fn variable(key: &str) -> Arg {
+    let variable = crate::pv::MODULE.variables.iter().find(|variable| variable.name == "var");
+    Arg::Variable(module_api::OutputVariable {
+        variable: variable.expect("pv has $var"),
+        key: Some(Bytes::copy_from_slice(key.as_bytes())),
+        index: module_api::Index::Default,
+        state: Arc::new(()),
+    })
+}
+
 /// A string value.
 pub(crate) fn text(text: &str) -> Value {
     Value::Str(Bytes::copy_from_slice(text.as_bytes()))

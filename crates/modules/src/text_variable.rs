@@ -13,9 +13,9 @@ pub(crate) struct TextVariable {
 }
 
 /// Those that need nothing but the message and what the script has kept for it.
-const NAMES: [&str; 25] = [
-    "var", "avp", "hdr", "ru", "rU", "rd", "rp", "du", "ou", "oU", "od", "fu", "fU", "fd", "fn", "ft", "tu", "tU",
-    "td", "tt", "ci", "rm", "si", "sp", "ua",
+const NAMES: [&str; 26] = [
+    "var", "avp", "xavp", "hdr", "ru", "rU", "rd", "rp", "du", "ou", "oU", "od", "fu", "fU", "fd", "fn", "ft", "tu",
+    "tU", "td", "tt", "ci", "rm", "si", "sp", "ua",
 ];
 
 /// Those variables have no state of their own.
@@ -60,6 +60,11 @@ impl TextVariable {
     /// Whether it can be written.
     pub(crate) fn is_writable(&self) -> bool {
         self.variable.write.is_some()
+    }
+
+    /// Whether what is written joins what is there.
+    pub(crate) fn is_stack(&self) -> bool {
+        self.variable.name == "avp"
     }
 
     /// Writes it for this request.

@@ -2,6 +2,8 @@
 
 use module_api::{Arg, Call, Function, Outcome, Param, ParamKind, Routes, Selector, Value};
 
+use crate::text_variable::Template;
+
 const VARIABLE: &[Param] = &[Param::required("variable", ParamKind::Output)];
 
 pub(super) const ISSET: Function = Function {
@@ -61,6 +63,28 @@ pub(super) const TYPEOF: Function = Function {
     },
 };
 
+pub(super) const EVALX: Function = Function {
+    name: "pv_evalx",
+    params: &[Param::required("variable", ParamKind::Output), Param::required("text", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "Expands the variables of a text, then the variables that the outcome names, and puts that into a variable; a row of \
+          a table may so name $rU. The second time $var, $avp, $hdr and the plain ones of the message are known; with \
+          another it is false.",
+    example: "pv_evalx(\"$var(prefix)\", \"$sht(prefixes=>$rd)\");",
+    run: |call| {
+        let text = call.text(1);
+        let Ok(text) = std::str::from_utf8(&text) else { return Outcome::fail("pv_evalx: the text is not UTF-8") };
+        let value = match Template::parse(text) {
+            Ok(template) => Value::Str(template.fill(call)),
+            Err(cause) => return Outcome::fail(format!("pv_evalx: {cause}")),
+        };
+        match call.write_output(0, value) {
+            Ok(()) => Outcome::TRUE,
+            Err(fault) => Outcome::Fail(fault),
+        }
+    },
+};
+
 /// What the variable that argument `n` names holds.
 fn value(call: &mut Call<'_>, n: usize) -> Value {
     let dialect = call.dialect();
@@ -78,8 +102,20 @@ fn value(call: &mut Call<'_>, n: usize) -> Value {
 #[cfg(test)]
 mod tests {
     use super::super::MODULE;
-    use crate::testing::{Bench, text};
+    use crate::testing::{Bench, text, variable};
     use module_api::{Arg, Value};
+
+    #[test]
+    fn a_text_that_names_variables_is_expanded_again() {
+        let mut bench = Bench::invite();
+        let mut evaluate = |pattern: &str| {
+            let code = bench.run_args(&MODULE, "pv_evalx", &[variable("x"), Arg::Value(text(pattern))]);
+            (code, bench.read(&MODULE, "var", Some("x")))
+        };
+        assert_eq!(evaluate("<$rU>"), (1, text("<bob>")));
+        assert_eq!(evaluate("$shv(x)"), (-1, text("<bob>")));
+        assert_eq!(evaluate("plain"), (1, text("plain")));
+    }
 
     #[test]
     fn types_are_told_apart() {

@@ -22,6 +22,39 @@ pub(super) const REMOVE_ALL: Function = Function {
         "xavp_rm_all(\"caller\");",
     )
 };
+pub(super) const REMOVE_ALL_FOLDED: Function = Function {
+    run: |call| (call.context.records.remove(RecordKind::Folded, &call.text(0)) > 0).into(),
+    ..function("xavi_rm_all", NAME, "As xavp_rm_all(), for $xavi.", "xavi_rm_all(\"Caller\");")
+};
+pub(super) const FROM_VARIABLES: Function = Function {
+    run: from_variables,
+    ..function(
+        "pv_var_to_xavp",
+        &[Param::required("variable", ParamKind::Format), Param::required("name", ParamKind::Format)],
+        "Copies $var(variable), or every $var where * is given, into fields of a new record of that name. False when there \
+         is none.",
+        "pv_var_to_xavp(\"*\", \"kept\");",
+    )
+};
+pub(super) const TO_VARIABLES: Function = Function {
+    run: |call| {
+        let name = call.text(0);
+        let newest = call.context.records.all(RecordKind::Stacked, &name).next();
+        let Some(fields) = newest.and_then(Record::fields) else { return Outcome::FALSE };
+        let fields: Vec<(Bytes, Value)> = fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        // A field may have several values, the newest first: it is the one that the variable keeps.
+        for (name, value) in fields.into_iter().rev() {
+            call.context.vars.replace(name, value);
+        }
+        Outcome::TRUE
+    },
+    ..function(
+        "pv_xavp_to_var",
+        NAME,
+        "Copies each field of the newest record of that name into the $var of the field's name. False when there is none.",
+        "pv_xavp_to_var(\"kept\");",
+    )
+};
 pub(super) const CHILD_REMOVE: Function = Function {
     run: |call| child_remove(call, RecordKind::Stacked),
     ..function("xavp_child_rm", FIELD, "Removes the newest value of a field.", "xavp_child_rm(\"caller\", \"id\");")
@@ -339,6 +372,20 @@ fn implode(call: &mut Call<'_>, kind: RecordKind, is_quoted: bool) -> Outcome {
     }
 }
 
+fn from_variables(call: &mut Call<'_>) -> Outcome {
+    let (wanted, name) = (call.text(0), call.text(1));
+    let mut record = Record::empty(name);
+    let vars = call.context.vars.iter().filter(|(own, _)| wanted == "*" || **own == wanted);
+    let vars: Vec<(Bytes, Value)> = vars.map(|(own, value)| (own.clone(), value.clone())).collect();
+    if vars.is_empty() {
+        return Outcome::FALSE;
+    }
+    for (own, value) in vars {
+        record.fields_mut().replace(own, value);
+    }
+    call.context.records.push(RecordKind::Stacked, record).into()
+}
+
 fn list_explode(call: &mut Call<'_>) -> Outcome {
     let (text, separator, mode, name) = (call.text(0), call.text(1), call.text(2), call.text(3));
     let Some(separator) = separator.first().copied() else { return Outcome::fail("the separator is empty") };
@@ -390,6 +437,27 @@ mod tests {
         assert_eq!(bench.run(&MODULE, "xavp_xparams_explode", &["a=1&b=2", "&", "q"]), 1);
         assert_eq!(bench.read(&MODULE, "xavp", Some("q=>b")), text("2"));
         assert_eq!(bench.run(&MODULE, "xavp_params_explode", &["", "r"]), -1);
+    }
+
+    #[test]
+    fn variables_are_kept_in_a_record_and_taken_from_it() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.run(&MODULE, "pv_var_to_xavp", &["*", "kept"]), -1);
+        bench.write(&MODULE, "var", Some("a"), text("x"));
+        bench.write(&MODULE, "var", Some("b"), Value::Int(7));
+        assert_eq!(bench.run(&MODULE, "pv_var_to_xavp", &["b", "one"]), 1);
+        assert_eq!(bench.run(&MODULE, "pv_var_to_xavp", &["*", "kept"]), 1);
+        assert_eq!(bench.read(&MODULE, "xavp", Some("one=>a")), Value::Null);
+        assert_eq!(bench.read(&MODULE, "xavp", Some("kept=>a")), text("x"));
+        bench.write(&MODULE, "var", Some("a"), text("y"));
+        bench.write(&MODULE, "var", Some("b"), Value::Int(8));
+        assert_eq!(bench.run(&MODULE, "pv_xavp_to_var", &["kept"]), 1);
+        assert_eq!(bench.read(&MODULE, "var", Some("a")), text("x"));
+        assert_eq!(bench.read(&MODULE, "var", Some("b")), Value::Int(7));
+        assert_eq!(bench.run(&MODULE, "pv_xavp_to_var", &["none"]), -1);
+        bench.write(&MODULE, "xavi", Some("Caller=>Id"), text("1"));
+        assert_eq!(bench.run(&MODULE, "xavi_rm_all", &["caller"]), 1);
+        assert_eq!(bench.run(&MODULE, "xavi_rm_all", &["caller"]), -1);
     }
 
     #[test]

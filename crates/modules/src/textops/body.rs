@@ -103,7 +103,7 @@ pub(super) const SET_REPLY_BODY_HEX: Function = Function {
 };
 
 /// The octets that pairs of hexadecimal digits spell.
-fn from_hex(text: &[u8]) -> Option<Bytes> {
+pub(super) fn from_hex(text: &[u8]) -> Option<Bytes> {
     let digits: Option<Vec<u8>> = text
         .iter()
         .filter(|byte| !byte.is_ascii_whitespace())
@@ -113,7 +113,8 @@ fn from_hex(text: &[u8]) -> Option<Bytes> {
     Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
-fn is_type(text: &[u8]) -> bool {
+/// Whether a text can stand as a content type.
+pub(super) fn is_type(text: &[u8]) -> bool {
     text.contains(&b'/') && !text.iter().any(|byte| matches!(byte, 0..=0x1f | 0x7f))
 }
 

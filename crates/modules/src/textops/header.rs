@@ -3,7 +3,7 @@
 use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
 use sip_message::Span;
 
-use super::header_lines;
+use super::{header_lines, strings};
 use crate::pv::sip_date;
 
 const TEXT_AND_PLACE: &[Param] =
@@ -68,6 +68,42 @@ pub(super) const REMOVE_HF_IDX: Function = Function {
         let index = call.int(1).and_then(|index| usize::try_from(index).ok());
         let found = index.and_then(|index| message.headers_with_name(&name).nth(index));
         let spans: Vec<Span> = found.into_iter().map(|header| header.field).collect();
+        remove(call, &spans)
+    },
+};
+
+pub(super) const REMOVE_HF_MATCH: Function = Function {
+    name: "remove_hf_match",
+    params: &[
+        Param::required("name", ParamKind::Header),
+        Param::required("operator", ParamKind::Options),
+        Param::required("text", ParamKind::Format),
+    ],
+    routes: Routes::ANY,
+    doc: "Removes every header of that name whose value equals the text (eq), does not (ne), has it within (in) or matches \
+          it as a regular expression (re). False when there is none.",
+    example: "remove_hf_match(\"X-Info\", \"in\", \"internal\");",
+    run: |call| {
+        let (name, wanted) = (call.text(0), call.text(2));
+        let is_within = |value: &[u8]| wanted.is_empty() || value.windows(wanted.len()).any(|part| part == wanted);
+        let regex = match &call.text(1)[..] {
+            b"re" => match strings::regex(&wanted) {
+                Some(regex) => Some(regex),
+                None => return Outcome::fail("remove_hf_match: not a regular expression"),
+            },
+            b"eq" | b"ne" | b"in" => None,
+            _ => return Outcome::fail("remove_hf_match knows eq, ne, in and re"),
+        };
+        let operator = call.text(1);
+        let is_match = |value: &[u8]| match (&regex, &operator[..]) {
+            (Some(regex), _) => regex.is_match(value),
+            (None, b"eq") => value == wanted,
+            (None, b"ne") => value != wanted,
+            (None, _) => is_within(value),
+        };
+        let message = std::sync::Arc::clone(&call.context.message);
+        let matching = message.headers_with_name(&name).filter(|header| is_match(header.value));
+        let spans: Vec<Span> = matching.map(|header| header.field).collect();
         remove(call, &spans)
     },
 };
@@ -205,6 +241,24 @@ fn add(call: &mut Call<'_>, is_after: bool) -> Outcome {
 mod tests {
     use super::super::MODULE;
     use crate::testing::{Bench, INVITE};
+
+    #[test]
+    fn headers_are_removed_by_what_they_say() {
+        let removed = |operator: &str, wanted: &str| {
+            let headers = "X-Info: internal a\r\nX-Info: b\r\nContent-Length: 0";
+            let mut bench = Bench::new(&INVITE.replace("Content-Length: 0", headers));
+            let code = bench.run(&MODULE, "remove_hf_match", &["x-info", operator, wanted]);
+            let left = bench.written().lines().filter(|line| line.starts_with("X-Info")).collect::<Vec<_>>().join("|");
+            (code, left)
+        };
+        assert_eq!(removed("eq", "b"), (1, "X-Info: internal a".into()));
+        assert_eq!(removed("ne", "b"), (1, "X-Info: b".into()));
+        assert_eq!(removed("in", "tern"), (1, "X-Info: b".into()));
+        assert_eq!(removed("re", "^.$"), (1, "X-Info: internal a".into()));
+        assert_eq!(removed("eq", "c"), (-1, "X-Info: internal a|X-Info: b".into()));
+        assert_eq!(removed("re", "("), (-1, "X-Info: internal a|X-Info: b".into()));
+        assert_eq!(removed("like", "b"), (-1, "X-Info: internal a|X-Info: b".into()));
+    }
 
     #[test]
     fn headers_are_added_at_either_end_or_beside_another() {

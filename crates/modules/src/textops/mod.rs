@@ -1,6 +1,7 @@
 //! Text work on messages: searching, replacing, headers and bodies.
 
 mod body;
+mod body_part;
 mod header;
 mod method;
 mod plain;
@@ -70,6 +71,15 @@ pub static MODULE: Module = Module {
         body::SET_BODY_HEX,
         body::SET_REPLY_BODY_HEX,
         body::REMOVE_BODY,
+        body_part::CONVERT,
+        body_part::SET,
+        body_part::APPEND,
+        body_part::APPEND_HEX,
+        body_part::REMOVE,
+        body_part::GET,
+        body_part::GET_RAW,
+        body_part::FILTER,
+        header::REMOVE_HF_MATCH,
         strings::STARTS_WITH,
         strings::ENDS_WITH,
         strings::IN_LIST,

@@ -1,6 +1,11 @@
 //! Questions about strings.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use bytes::Bytes;
 use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use regex::bytes::{Regex, RegexBuilder};
 
 const TWO: &[Param] = &[Param::required("text", ParamKind::Format), Param::required("other", ParamKind::Format)];
 const LIST: &[Param] = &[
@@ -125,6 +130,30 @@ fn in_list(call: &Call<'_>, is_hit: impl Fn(&[u8], &[u8]) -> bool) -> Outcome {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
+}
+
+thread_local! {
+    /// Expressions are constants nearly always; each worker compiles each of them once.
+    static COMPILED: RefCell<HashMap<Bytes, Regex>> = RefCell::new(HashMap::new());
+}
+
+/// Computed expressions could be without number.
+const MOST_COMPILED: usize = 256;
+
+/// A regular expression that only the call knows.
+pub(super) fn regex(text: &Bytes) -> Option<Regex> {
+    COMPILED.with_borrow_mut(|compiled| {
+        if let Some(known) = compiled.get(text) {
+            return Some(known.clone());
+        }
+        let regex =
+            RegexBuilder::new(std::str::from_utf8(text).ok()?).unicode(false).size_limit(1 << 20).build().ok()?;
+        if compiled.len() >= MOST_COMPILED {
+            compiled.clear();
+        }
+        compiled.insert(text.clone(), regex.clone());
+        Some(regex)
+    })
 }
 
 #[cfg(test)]
