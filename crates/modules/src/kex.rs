@@ -132,7 +132,7 @@ const PRINTF: Function = Function {
 };
 
 /// The flags of this run of the script.
-struct ScriptFlags(u32);
+pub(crate) struct ScriptFlags(pub(crate) u32);
 
 const SCRIPT_FLAG: &[Param] = &[Param::required("flag", ParamKind::Flag)];
 

@@ -1,7 +1,8 @@
 //! Log lines with variables in them.
 
 use module_api::{
-    Call, Dialect, Function, Level, Module, Outcome, Param, ParamKind, Parameter, Routes, Selector, SettingKind, Value,
+    Call, Dialect, Function, KeyRule, Level, Module, Outcome, Param, ParamKind, Parameter, Routes, Selector,
+    SettingKind, Value, Variable,
 };
 
 use crate::log_level;
@@ -35,7 +36,18 @@ pub static MODULE: Module = Module {
         fixed("xbug", "Writes a line as an alert.", "xbug(\"$rm from $fu\\n\");", |call| line(call, Level::Alert)),
         fixed("xalert", "Writes a line as an alert.", "xalert(\"$rm from $fu\\n\");", |call| line(call, Level::Alert)),
     ],
+    variables: &[COLOUR],
     ..Module::EMPTY
+};
+
+const COLOUR: Variable = Variable {
+    name: "C",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "A colour of a terminal for what follows, as $C(xg); empty, because the log carries no colours.",
+    example: "xlog(\"$C(xg)$rm$C(xx)\\n\");",
+    read: |_, _| Value::from_static(""),
+    write: None,
 };
 
 const XLOG: Function = Function {

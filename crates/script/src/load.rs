@@ -34,6 +34,8 @@ pub fn load(path: &str, options: &LoadOptions<'_>) -> Loaded {
     let dialect = lex::detect(&script.tokens, script.marker, script.uses_directives);
     let tree = syntax::parse(&script.tokens, dialect, &mut diagnostics);
     let settings = settings::check(&tree, dialect, &mut diagnostics);
+    // A copy, because what is checked writes to the diagnostics, which own them.
+    let sources = diagnostics.sources.clone();
     let input = check::Input {
         tree: &tree,
         dialect,
@@ -41,6 +43,7 @@ pub fn load(path: &str, options: &LoadOptions<'_>) -> Loaded {
         defines: &script.defines,
         settings: &settings,
         options,
+        sources: &sources,
     };
     let checked = check::check(&input, &mut diagnostics);
     diagnostics.sort();

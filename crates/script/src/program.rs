@@ -202,6 +202,8 @@ pub(crate) enum Source {
     Null,
     /// A value of the configuration, by its place in [`Program::values`].
     Config(u32),
+    /// How many values the variable has that is the key.
+    Count,
     /// The variable that is the key, read as if another message were at hand.
     Of(Other),
 }

@@ -53,6 +53,32 @@ fn a_code_of_zero_ends_a_kamailio_script_and_leaves_a_ser_route() {
     ser("route(3);", &["end"]);
 }
 
+/// Runs the main route of a script that asks about itself.
+#[track_caller]
+fn own(top: &str, routes: &str, expected: &[&str]) {
+    let script = format!("#!KAMAILIO\nloadmodule \"probe.so\"\nloadmodule \"own.so\"\n{top}\n{routes}\n");
+    assert_eq!(told(&script), expected, "{script}");
+}
+
+#[test]
+fn values_of_a_stack_are_counted() {
+    let body = "$avp(x) = 1; $avp(x) = 2; tell(\"$cnt($avp(x)) $cnt($avp(y)) $cnt($ru) $cnt($null)\");";
+    own("", &format!("request_route {{ {body} if ($cnt($avp(x)) == 2) tell(\"two\"); }}"), &["2 0 1 0", "two"]);
+}
+
+#[test]
+fn a_script_knows_where_it_is() {
+    let routes = "request_route {\n  route(ONE);\n  tell(\"$cfg(route)\");\n}\n\
+                  route[ONE] {\n  tell(\"$cfg(file) $cfg(line) $cfg(route)\");\n}";
+    own("", routes, &["test.cfg 10 ONE", "DEFAULT"]);
+}
+
+#[test]
+fn settings_of_a_group_are_variables_too() {
+    let routes = "request_route { tell(\"$ccp(gateway.name) $sel(cfg_get.gateway.name)\"); }";
+    own("gateway.name = \"one\" desc \"x\"", routes, &["one one"]);
+}
+
 #[test]
 fn routes_return_their_code() {
     kamailio("route(MINUS); tell(\"$rc\");", &["-3", "end"]);

@@ -4,7 +4,7 @@ mod file;
 mod socket;
 mod xflag;
 
-use module_api::{Function, Module, Outcome, RouteKind, Routes};
+use module_api::{Function, KeyRule, Module, Outcome, RouteKind, Routes, Value, Variable};
 
 use crate::setting::ignored;
 
@@ -35,8 +35,19 @@ pub static MODULE: Module = Module {
         file::WRITE,
         IS_FAKED,
     ],
-    variables: &[socket::LISTENING],
+    variables: &[socket::LISTENING, OWN_PLACE],
     ..Module::EMPTY
+};
+
+const OWN_PLACE: Variable = Variable {
+    name: "cfg",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "Where the variable itself stands in the script: $cfg(line), $cfg(file) (also $cfg(name)) and $cfg(route).",
+    example: "xlog(\"$cfg(route) at line $cfg(line)\\n\");",
+    // The language knows, and never asks.
+    read: |_, _| Value::Null,
+    write: None,
 };
 
 const IS_FAKED: Function = Function {

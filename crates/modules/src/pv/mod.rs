@@ -4,6 +4,7 @@ mod address;
 mod arrival;
 mod attribute;
 mod branch;
+mod buffer;
 mod calendar;
 mod constant;
 mod credentials;
@@ -40,9 +41,13 @@ pub static MODULE: Module = Module {
         function::IS_INT,
         function::NOT_EMPTY,
         function::TYPEOF,
+        function::EVALX,
         record_function::REMOVE,
         record_function::REMOVE_FOLDED,
         record_function::REMOVE_ALL,
+        record_function::REMOVE_ALL_FOLDED,
+        record_function::FROM_VARIABLES,
+        record_function::TO_VARIABLES,
         record_function::CHILD_REMOVE,
         record_function::CHILD_REMOVE_FOLDED,
         record_function::CHILD_SET_TEXT,
@@ -147,6 +152,15 @@ pub static MODULE: Module = Module {
         message::TYPE_TEXT,
         message::METHOD_ID,
         message::PARTS,
+        buffer::RECEIVED,
+        buffer::CHARACTER,
+        buffer::COUNT,
+        buffer::CUSTOM,
+        buffer::MESSAGE_FLAG,
+        buffer::BRANCH_FLAG,
+        buffer::SCRIPT_FLAG,
+        buffer::SCRIPT_FLAGS,
+        buffer::SCRIPT_FLAGS_HEX,
         named("mbu", message::BUFFER),
         header::HDR,
         header::HDR_COUNT,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 pub(crate) use record::add_parameters;
 pub(crate) use route::is_upstream;
 
-use module_api::{KeyRule, Module, Parameter, Routes, SettingKind, Setup, SetupError, State, Value, Variable};
+use bytes::Bytes;
+use module_api::{Call, KeyRule, Module, Parameter, Routes, SettingKind, Setup, SetupError, State, Value, Variable};
 
 /// Keeps the server in the path of a dialog, and routes along that path.
 pub static MODULE: Module = Module {
@@ -54,24 +55,69 @@ pub static MODULE: Module = Module {
         route::CHECK_PARAM,
         route::IS_DIRECTION,
     ],
-    variables: &[Variable {
-        name: "route_uri",
-        key: KeyRule::None,
-        routes: Routes::ANY,
-        doc: "The URI of the first Route header as it came.",
-        example: "xlog(\"$route_uri\\n\");",
-        read: |call, _| {
-            let message = &call.context.message;
-            let first = message.routes().next().and_then(Result::ok);
-            first.map_or(Value::Null, |route| Value::Str(message.slice(route.uri_span)))
+    variables: &[
+        DIRECTION,
+        CALLER_TAG,
+        CALLEE_TAG,
+        Variable {
+            name: "route_uri",
+            key: KeyRule::None,
+            routes: Routes::ANY,
+            doc: "The URI of the first Route header as it came.",
+            example: "xlog(\"$route_uri\\n\");",
+            read: |call, _| {
+                let message = &call.context.message;
+                let first = message.routes().next().and_then(Result::ok);
+                first.map_or(Value::Null, |route| Value::Str(message.slice(route.uri_span)))
+            },
+            write: None,
         },
-        write: None,
-    }],
+    ],
     make: |setup: &mut Setup<'_>| -> Result<Arc<dyn State>, SetupError> {
         Ok(Arc::new(Style { has_full_lr: setup.int("enable_full_lr") != 0, has_tag: setup.int("append_fromtag") != 0 }))
     },
     ..Module::EMPTY
 };
+
+const DIRECTION: Variable = Variable {
+    name: "rdir",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "The direction of a request within a dialog, after loose_route(): $rdir(id) is 1 downstream, from the side that \
+          began the dialog, and 2 upstream; $rdir(name) is the word. Needs the parameter append_fromtag.",
+    example: "if ($rdir(id) == 2) xlog(\"from the callee\\n\");",
+    read: |call, selector| match (selector.key(), route::is_upstream(call)) {
+        (b"id", is_upstream) => Value::Int(if is_upstream { 2 } else { 1 }),
+        (b"name", true) => Value::from_static("upstream"),
+        (b"name", false) => Value::from_static("downstream"),
+        _ => Value::Null,
+    },
+    write: None,
+};
+
+const CALLER_TAG: Variable = Variable {
+    name: "fti",
+    key: KeyRule::None,
+    routes: Routes::ANY,
+    doc: "The tag of the side that began the dialog: the From tag, or the To tag of a request upstream.",
+    example: "xlog(\"$fti\\n\");",
+    read: |call, _| tag(call, route::is_upstream(call)),
+    write: None,
+};
+
+const CALLEE_TAG: Variable = Variable {
+    name: "tti",
+    doc: "The tag of the side that was called: the To tag, or the From tag of a request upstream.",
+    example: "xlog(\"$tti\\n\");",
+    read: |call, _| tag(call, !route::is_upstream(call)),
+    ..CALLER_TAG
+};
+
+fn tag(call: &Call<'_>, of_to: bool) -> Value {
+    let message = &call.context.message;
+    let tag = if of_to { message.to_tag() } else { message.from_tag() };
+    tag.map_or(Value::Null, |tag| Value::Str(Bytes::copy_from_slice(tag)))
+}
 
 const fn ignored(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
     Parameter { name, kind: SettingKind::Ignored, default, doc }

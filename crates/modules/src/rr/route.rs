@@ -160,7 +160,8 @@ fn socket_of(call: &Call<'_>, uri: &[u8]) -> Option<module_api::SocketId> {
 mod tests {
     use super::super::{MODULE, Style};
     use super::*;
-    use crate::testing::{Bench, INVITE};
+    use crate::testing::{Bench, INVITE, text};
+    use module_api::Value;
     use std::sync::Arc;
 
     fn routed(routes: &str, in_dialog: bool) -> Bench {
@@ -178,6 +179,20 @@ mod tests {
         let hop = bench.context.target.destination.as_deref().map(|uri| std::str::from_utf8(uri).unwrap());
         assert_eq!(hop, destination, "{routes}");
         assert!(!bench.written().contains("<sip:192.0.2.1;lr"), "{}", bench.written());
+    }
+
+    #[test]
+    fn the_direction_within_a_dialog_tells_the_tags_apart() {
+        for (began, id, name, caller, callee) in
+            [("9fxced76sl", 1, "downstream", "9fxced76sl", "314"), ("314", 2, "upstream", "314", "9fxced76sl")]
+        {
+            let mut bench = routed(&format!("<sip:192.0.2.1;lr;ftag={began}>"), true);
+            assert_eq!(bench.run(&MODULE, "loose_route", &[]), 1);
+            assert_eq!(bench.read(&MODULE, "rdir", Some("id")), Value::Int(id));
+            assert_eq!(bench.read(&MODULE, "rdir", Some("name")), text(name));
+            assert_eq!(bench.read(&MODULE, "fti", None), text(caller));
+            assert_eq!(bench.read(&MODULE, "tti", None), text(callee));
+        }
     }
 
     #[test]

@@ -231,6 +231,11 @@ impl Checker<'_, '_> {
     }
 }
 
+/// Whether a header of that name is in common use.
+pub(super) fn is_header(name: &str) -> bool {
+    HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Headers of RFC 3261 and of extensions that scripts deal with; any other name may be the script's own.
 const HEADERS: &[&str] = &[
     "Accept",

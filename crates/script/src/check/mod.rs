@@ -23,7 +23,7 @@ use crate::lex::Marker;
 use crate::load::LoadOptions;
 use crate::program::{ConfigValue, Text};
 use crate::settings::Settings;
-use crate::source::Span;
+use crate::source::{SourceMap, Span};
 use crate::syntax::tree::{RouteTree, Tree};
 use scope::Scope;
 
@@ -36,6 +36,8 @@ pub(crate) struct Input<'a> {
     pub(crate) defines: &'a [(String, String)],
     pub(crate) settings: &'a Settings,
     pub(crate) options: &'a LoadOptions<'a>,
+    /// The files, for what a script asks about itself.
+    pub(crate) sources: &'a SourceMap,
 }
 
 /// What came of it.
@@ -60,6 +62,7 @@ pub(crate) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Checked
         reach: reach::Reach::default(),
         values: Vec::new(),
         route: RouteId(0),
+        route_name: String::new(),
         conditions: 0,
         depth: 0,
     };
@@ -132,6 +135,8 @@ struct Checker<'a, 'b> {
     values: Vec<ConfigValue>,
     /// The route that is being checked.
     route: RouteId,
+    /// The name of that route as a script gave it.
+    route_name: String,
     /// How many conditions surround the statement.
     conditions: usize,
     /// How deep variables are nested in each other.
@@ -141,6 +146,7 @@ struct Checker<'a, 'b> {
 impl Checker<'_, '_> {
     fn block(&mut self, id: RouteId, block: &Block<'_>) -> tree::Route {
         self.route = id;
+        self.route_name = if block.name.is_empty() { "DEFAULT".to_owned() } else { block.name.to_owned() };
         let mut body = Vec::new();
         for part in &block.parts {
             body.extend(self.statements(&part.body));

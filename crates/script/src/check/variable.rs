@@ -34,7 +34,7 @@ impl Checker<'_, '_> {
         let variable = self.variable(&word.text, word.span)?;
         let why = match variable.source {
             Source::Module { variable: entry, .. } if entry.write.is_none() => "is read-only",
-            Source::ReturnCode | Source::Null | Source::Config(_) | Source::Of(_) => "is read-only",
+            Source::ReturnCode | Source::Null | Source::Config(_) | Source::Of(_) | Source::Count => "is read-only",
             _ if !variable.transforms.is_empty() => "cannot be written through a transformation",
             _ => return Some(variable),
         };
@@ -77,6 +77,18 @@ impl Checker<'_, '_> {
             "def" | "defn" | "defv" | "defs" if tree.key.is_some() => self.definition(tree, span),
             "env" | "envn" if tree.key.is_some() => self.environment(tree),
             "sel" if tree.key.as_ref().is_some_and(|key| key.starts_with("cfg_get.")) => self.config(tree, span),
+            "ccp"
+                if tree.key.as_ref().is_some_and(|key| !key.contains('$')) && self.scope.variable("ccp").is_some() =>
+            {
+                self.config(tree, span)
+            }
+            "cnt"
+                if tree.key.as_ref().is_some_and(|key| key.starts_with('$'))
+                    && self.scope.variable("cnt").is_some() =>
+            {
+                Source::Count
+            }
+            "cfg" if tree.key.is_some() && self.scope.variable("cfg").is_some() => self.own_place(tree, span)?,
             name => match self.scope.variable(name) {
                 Some((_, variable)) if of.is_some() => {
                     self.check_key(variable, key.is_some(), span)?;
@@ -86,6 +98,9 @@ impl Checker<'_, '_> {
                 Some((module, variable)) => {
                     if let (Some(header), true) = (&tree.key, name.starts_with("hdr") || name.starts_with("hfl")) {
                         self.header(header, span);
+                    }
+                    if let (Some(path), "sel") = (&tree.key, name) {
+                        self.select_root(path, span)?;
                     }
                     self.check_key(variable, key.is_some(), span)?;
                     self.note_use(variable, text, span);
@@ -169,6 +184,44 @@ impl Checker<'_, '_> {
             found
         });
         Source::Null
+    }
+
+    /// `$cfg(line)` and its kin: where the variable stands in the script.
+    fn own_place(&mut self, tree: &VariableTree, span: Span) -> Option<Source> {
+        let value = match tree.key.as_deref().unwrap_or("") {
+            "line" => Value::Int(self.input.sources.position(span).line.into()),
+            "file" | "name" => Value::Str(self.input.sources.path(span.file).to_owned().into()),
+            "route" => Value::Str(self.route_name.clone().into()),
+            key => {
+                let text = format!("`$cfg({key})` is not known");
+                let found = Diagnostic::error(codes::UNKNOWN_VARIABLE, span, text);
+                self.report(found.help("there are `$cfg(line)`, `$cfg(file)`, `$cfg(name)` and `$cfg(route)`"));
+                return None;
+            }
+        };
+        Some(self.config_value(ConfigValue { group: Bytes::new(), value, instances: Vec::new() }))
+    }
+
+    /// The first word of a select is one of a list, or a header that is known.
+    fn select_root(&mut self, path: &str, span: Span) -> Option<()> {
+        let path = path.trim().trim_start_matches('@');
+        let root = path.split(['.', '[']).next().unwrap_or("");
+        let header = root.replace('_', "-");
+        let is_known = path.contains('$')
+            || SELECT_ROOTS.contains(&root)
+            || sip_message::HeaderName::from_token(header.as_bytes()) != sip_message::HeaderName::Other
+            || super::argument::is_header(&header);
+        if is_known {
+            return Some(());
+        }
+        let found = Diagnostic::error(codes::UNKNOWN_VARIABLE, span, format!("no select begins with `{root}`"));
+        let found = found.suggest(root, SELECT_ROOTS.iter().copied());
+        self.report(if found.help.is_none() {
+            found.help(format!("a header of that name is `msg.header[\"{root}\"]`"))
+        } else {
+            found
+        });
+        None
     }
 
     fn config_value(&mut self, value: ConfigValue) -> Source {
@@ -314,6 +367,30 @@ fn join(pieces: Vec<TextPiece>) -> Text {
         _ => Text::Pieces(pieces.into()),
     }
 }
+
+/// What a select can begin with beside the name of a header.
+const SELECT_ROOTS: &[&str] = &[
+    "method",
+    "ruri",
+    "request_uri",
+    "dst_uri",
+    "next_hop",
+    "src",
+    "dst",
+    "msg",
+    "sys",
+    "hf_value",
+    "cfg_get",
+    "from",
+    "to",
+    "via",
+    "v",
+    "cseq",
+    "rpid",
+    "rr",
+    "call_id",
+    "callid",
+];
 
 /// What SER's xlog calls the variables.
 const SPECIFIERS: &[(&str, &str)] = &[

@@ -32,6 +32,7 @@ impl Scene<'_> {
             Source::Null => Value::Null,
             Source::Config(n) => self.config(n),
             Source::Of(other) => self.read_of(other, variable),
+            Source::Count => self.count(variable),
             Source::Module { variable: entry, module } => {
                 let key = variable.key.as_ref().map(|key| self.render(key));
                 let selector = Selector { key: key.as_ref(), index: self.index(&variable.index) };
@@ -83,6 +84,26 @@ impl Scene<'_> {
             self.context.arrival = arrival;
         }
         value
+    }
+
+    /// How many values the variable of a variable's key has: those that are counted from 0, or one.
+    fn count(&mut self, variable: &VariableUse) -> Value {
+        let Some(Text::Pieces(pieces)) = &variable.key else { return Value::Null };
+        let [TextPiece::Variable(inner)] = pieces.as_ref() else { return Value::Null };
+        let has_many = matches!(
+            inner.source,
+            Source::Module { variable: entry, .. } if matches!(entry.name, "avp" | "xavp" | "xavu" | "xavi")
+        );
+        if !has_many {
+            return Value::Int((!self.read(inner).is_null()).into());
+        }
+        let mut inner = inner.clone();
+        let is_there = |n: i64, machine: &mut Self| {
+            inner.index = IndexUse::Fixed(Index::At(n));
+            !machine.read(&inner).is_null()
+        };
+        let mut is_there = is_there;
+        Value::Int((0..MOST_COUNTED).find(|n| !is_there(*n, self)).unwrap_or(MOST_COUNTED))
     }
 
     /// A message beside the one at hand, and where it came from as far as that is known.
@@ -216,6 +237,9 @@ fn shown(value: &Value) -> Bytes {
 }
 
 /// How long a string may grow by joining; a loop that doubles one must not eat the memory.
+/// As many as a request has room for.
+const MOST_COUNTED: i64 = 1024;
+
 const LONGEST: usize = 1 << 20;
 
 fn join(text: &Bytes, right: &Value) -> Value {

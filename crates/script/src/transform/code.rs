@@ -9,10 +9,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("s.encode.hexa", 0, 0, |text, _| {
         Value::Str(text.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect::<Vec<u8>>().into())
     }),
-    op("s.decode.hexa", 0, 0, |text, _| {
-        let pairs = text.chunks_exact(2).map_while(|pair| Some(unhex(pair[0])? << 4 | unhex(pair[1])?));
-        Value::Str(pairs.collect::<Vec<u8>>().into())
-    }),
+    op("s.decode.hexa", 0, 0, |text, _| Value::Str(octets(text).into())),
     op("s.encode.base64", 0, 0, |text, _| base64(text, STANDARD, true)),
     op("s.decode.base64", 0, 0, |text, _| unbase64(text, STANDARD)),
     op("s.encode.base64t", 0, 0, |text, _| base64(text, STANDARD, false)),
@@ -52,6 +49,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("s.urlencode.param", 0, 0, |text, _| percent(text, b"-_.")),
     op("s.urldecode.param", 0, 0, |text, _| unpercent(text)),
 ];
+
+/// What pairs of hexadecimal digits spell, up to the first that is none.
+pub(super) fn octets(text: &[u8]) -> Vec<u8> {
+    text.chunks_exact(2).map_while(|pair| Some(unhex(pair[0])? << 4 | unhex(pair[1])?)).collect()
+}
 
 fn hex(digit: u8) -> u8 {
     b"0123456789abcdef"[usize::from(digit & 15)]

@@ -2,6 +2,7 @@
 
 use md5::{Digest, Md5};
 use module_api::Value;
+use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use sip_message::{Transport, Uri};
 
@@ -9,6 +10,7 @@ use super::{Operation, argument, op, piece};
 
 pub(super) const OPERATIONS: &[Operation] = &[
     op("s.md5", 0, 0, |text, _| hex(&Md5::digest(text))),
+    op("s.sha1", 0, 0, |text, _| hex(&Sha1::digest(text))),
     op("s.sha256", 0, 0, |text, _| hex(&Sha256::digest(text))),
     op("s.sha384", 0, 0, |text, _| hex(&Sha384::digest(text))),
     op("s.sha512", 0, 0, |text, _| hex(&Sha512::digest(text))),

@@ -2,6 +2,7 @@
 
 mod code;
 mod data;
+mod number;
 mod sip;
 mod text;
 mod time;
@@ -108,7 +109,13 @@ const SQL: &[Operation] = &[
 ];
 
 fn tables() -> impl Iterator<Item = &'static Operation> {
-    text::OPERATIONS.iter().chain(code::OPERATIONS).chain(sip::OPERATIONS).chain(data::OPERATIONS).chain(SQL)
+    text::OPERATIONS
+        .iter()
+        .chain(code::OPERATIONS)
+        .chain(sip::OPERATIONS)
+        .chain(data::OPERATIONS)
+        .chain(number::OPERATIONS)
+        .chain(SQL)
 }
 
 /// A piece of `whole` that shares its memory.
@@ -169,6 +176,25 @@ mod tests {
             // The next four as Kamailio 5.6.3 prints them.
             ("s.md5", &[], "one,two,three", "9a49d10b77315fd6566946dbb1ee882c"),
             ("s.sha256", &[], "one,two,three", "ff8c81e61ca276a4f7990af8b0966ed85c8ba791bd0b596b887781146f8e01b7"),
+            ("s.sha1", &[], "abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            ("s.crc32", &[], "123456789", "cbf43926"),
+            ("s.corehash", &[], "alice@example.com", "2920418261"),
+            ("s.corehash", &["8"], "alice@example.com", "5"),
+            ("s.corehash", &[], "ab", "27998"),
+            ("s.selectws", &["1"], "12 34\t 56", "34"),
+            ("s.selectws", &["-1"], "12 34\t 56", "56"),
+            ("s.selectws", &["3"], "12 34\t 56", ""),
+            ("s.encode.7bit", &[], "hello", "E8329BFD06"),
+            ("s.decode.7bit", &[], "e8329bfd4697d9ec37", "hellohello"),
+            ("urialias.encode", &[], "sip:127.0.0.1:5060;transport=udp", "127.0.0.1~5060~1"),
+            ("urialias.encode", &[], "sips:[2001:db8::1]", "[2001:db8::1]~5061~3"),
+            ("urialias.decode", &[], "127.0.0.1~5060~2", "sip:127.0.0.1:5060;transport=tcp"),
+            ("urialias.decode", &[], "127.0.0.1~5060~9", ""),
+            ("json.parse", &["a.b[1]"], "{\"a\": {\"b\": [1, \"x\"]}}", "x"),
+            ("json.parse", &["a.b"], "{\"a.b\": 7}", "7"),
+            ("json.parse", &["a"], "{\"a\": {\"b\": true}}", "{\"b\":true}"),
+            ("json.parse", &["b"], "{\"a\": 1}", "<null>"),
+            ("json.parse", &["a"], "no json", "<null>"),
             ("s.encode.base58", &[], "one,two,three", "AHKRZXwPrk24zx3UNx"),
             ("s.prefixes.quoted", &["3"], "1700000000", "'1','17','170'"),
             ("s.decode.base58", &[], "AHKRZXwPrk24zx3UNx", "one,two,three"),

@@ -462,4 +462,17 @@ static XLOG: Module = module(
     &[],
 );
 
-pub(crate) static CATALOG: &[&Module] = &[&CORE, &PV, &PROBE, &TM, &SL, &XLOG];
+/// Variables that the language itself reads.
+static OWN: Module = module(
+    "own",
+    &[],
+    &[],
+    &[
+        variable("sel", KeyRule::Required, |_, selector| selector.key.cloned().into(), None),
+        variable("cnt", KeyRule::Required, |_, _| Value::Null, None),
+        variable("ccp", KeyRule::Required, |_, _| Value::Null, None),
+        variable("cfg", KeyRule::Required, |_, _| Value::Null, None),
+    ],
+);
+
+pub(crate) static CATALOG: &[&Module] = &[&CORE, &PV, &PROBE, &TM, &SL, &XLOG, &OWN];
