@@ -81,7 +81,7 @@ fn unpacked(text: &[u8]) -> Vec<u8> {
         }
     }
     // Seven characters leave a septet of padding.
-    if text.len() % 7 == 0 && out.last() == Some(&0) {
+    if text.len().is_multiple_of(7) && out.last() == Some(&0) {
         out.pop();
     }
     out
