@@ -66,10 +66,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
     let udp = sockets.bind_udp(&mut identity, worker_count)?;
     let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
-    let dns_settings = core_parameters::dns(&settings, arguments.dns_server.clone());
-    let names = names::Dns::start(runtime.handle(), dns_settings).context("cannot set up DNS")?;
-    // Nobody else has set it.
-    let _ = posts.dns.set(Arc::new(names.clone()));
+    let names = resolver(&settings, arguments, runtime.handle(), &posts)?;
     let surroundings = Surroundings {
         runtime: runtime.handle().clone(),
         mailboxes: Mailboxes::clone(&mailboxes),
@@ -77,7 +74,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         log: Arc::clone(&log),
         statistics: statistics.clone(),
         events: posts.events.clone(),
-        names: Arc::new(names),
+        names,
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
     if !arguments.trace.is_empty() {
@@ -287,6 +284,20 @@ fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_a
     let name = core_parameters::given(settings, "log_name").unwrap_or_else(|| "ser".to_owned());
     let facility = logging::facility(&settings.text("log_facility"));
     Logger::start(destination, threshold, &name, facility).context("cannot start the log")
+}
+
+/// The DNS, for the proxy and for the functions of scripts.
+fn resolver(
+    settings: &ScriptSettings,
+    arguments: &Arguments,
+    runtime: &Handle,
+    posts: &Posts,
+) -> Result<Arc<names::Dns>> {
+    let settings = core_parameters::dns(settings, arguments.dns_server.clone());
+    let names = Arc::new(names::Dns::start(runtime, settings).context("cannot set up DNS")?);
+    // Nobody else has set it.
+    let _ = posts.dns.set(Arc::clone(&names) as _);
+    Ok(names)
 }
 
 fn share(

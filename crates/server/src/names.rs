@@ -12,7 +12,6 @@ use sip_proto::resolve::{self, Known, Lookup, Question, RecordKind};
 use tokio::runtime::Handle;
 
 /// Names known from DNS.
-#[derive(Clone)]
 pub(crate) struct Dns {
     resolver: Arc<Resolver>,
 }
