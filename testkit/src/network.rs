@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use ::script::BoundProgram;
 use bytes::Bytes;
-use engine::{Alias, Core, Identity, Key, Log, Names, Outgoing, Overload, Settings, Shared, Statistics, Tracing};
+use engine::{
+    Alias, Core, Identity, Key, Log, Names, Outgoing, Overload, Record, Settings, Shared, Statistics, Tracing,
+};
 use module_api::{Arrival, Job, Level, Server, Socket, SocketId};
 use sip_message::{Message, Transport};
 use tokio::runtime::Handle;
@@ -187,6 +189,13 @@ impl Network {
             flights: BinaryHeap::new(),
             inboxes: BTreeMap::new(),
         }
+    }
+
+    /// What the server keeps of the messages it has seen ([`Settings::capture_bytes`]).
+    pub fn captured(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        self.core.show_capture(|ring| records.extend(ring.records().cloned()));
+        records
     }
 
     /// What the server's workers share.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use engine::{Links, Mail, Mailboxes, Shared, ToWorkers, Worker};
+use engine::{Links, Mail, Mailboxes, Record, Ring, Settings, Shared, ToWorkers, What, Worker};
 use module_api::SocketId;
 use net::stream::{StreamSettings, Streams};
 use net::udp::UdpOptions;
-use testkit::Network;
+use testkit::{Network, StaticNames, Weather};
 
 /// Longer than anything here takes, so that a mistake fails rather than hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +26,12 @@ struct Pair {
 
 impl Pair {
     fn start(script: &str, running: &[usize]) -> Pair {
-        let shared = Arc::clone(Network::new(script).shared());
+        Pair::with(script, Settings::default(), running)
+    }
+
+    fn with(script: &str, settings: Settings, running: &[usize]) -> Pair {
+        let network = Network::with(script, settings, StaticNames::default(), Weather::default());
+        let shared = Arc::clone(network.shared());
         let (mailboxes, stations) = engine::stations(2, 64).unwrap();
         let mut addresses = Vec::new();
         let with_sockets = stations.into_iter().map(|station| {
@@ -62,6 +67,14 @@ impl Pair {
         let mut buffer = [0; 4096];
         let (length, _) = self.phone.recv_from(&mut buffer).expect("an answer within a fair time");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// What the desk of a worker keeps of messages.
+    fn kept(&self, worker: usize) -> Vec<Record> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let look = move |ring: &Ring| answer.send(ring.records().cloned().collect()).unwrap();
+        assert!(self.mailboxes[worker].send(Mail::Look(Box::new(look))).is_ok());
+        answered.recv_timeout(PATIENCE).unwrap()
     }
 
     fn stop(self) {
@@ -130,4 +143,45 @@ fn a_mistake_of_ours_costs_one_message() {
     }
     assert_eq!(pair.shared.statistics.panics.value(), 2);
     pair.stop();
+}
+
+#[test]
+fn whoever_acts_at_a_desk_files_what_is_seen_there() {
+    const CALLS: usize = 200;
+    let settings = Settings { capture_bytes: 4_000_000, ..Settings::default() };
+    let pair = Pair::with(ANSWERS, settings, &[0, 1]);
+    let mut owners = [0; 2];
+    for call in 0..CALLS {
+        // Both receive for both, and often at once.
+        for to in [call % 2, 1 - call % 2] {
+            owners[pair.send(to, "OPTIONS", call)] += 1;
+        }
+        pair.receive();
+        pair.receive();
+    }
+    for (worker, count) in owners.into_iter().enumerate() {
+        let records = pair.kept(worker);
+        assert!(records.iter().zip(1..).all(|(record, number)| record.number == number));
+        let mut seen = [0; 3];
+        for record in &records {
+            match &record.what {
+                What::Message { cause: 0, sighting } if !sighting.is_sent => seen[0] += 1,
+                What::Message { cause, sighting } if sighting.is_sent && is_of(&records, *cause, record) => {
+                    seen[1] += 1
+                }
+                What::Run { cause, .. } if is_of(&records, *cause, record) => seen[2] += 1,
+                _ => panic!("{record:?}"),
+            }
+        }
+        assert!(count > 0 && seen == [count; 3], "worker {worker} owns {count} and has {seen:?}");
+    }
+    pair.stop();
+}
+
+/// Whether record `cause` is a message that came in, of the same call.
+fn is_of(records: &[Record], cause: u64, record: &Record) -> bool {
+    let cause = cause.checked_sub(1).and_then(|place| records.get(place as usize));
+    cause.is_some_and(|cause| {
+        cause.call == record.call && matches!(&cause.what, What::Message { sighting, .. } if !sighting.is_sent)
+    })
 }

@@ -1,10 +1,11 @@
-//! Capture files: what others write is read, and what `serctl trace` writes others read.
+//! Capture files: what others write is read, and what `serctl trace` writes others read; and messages that a server keeps.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::harness::{Scratch, program_file};
+use crate::harness::{Endpoint, Plan, Process, Scratch, Subject, Wire, program_file};
 
 fn datagram(source: (u8, u16), destination: (u8, u16), text: &str) -> Vec<u8> {
     let length = text.len() as u16;
@@ -85,4 +86,81 @@ fn what_is_no_capture_is_said_and_nothing_is_written() {
     let output = serctl(&["trace", &file.to_string_lossy()]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("image.gif: is neither pcap nor pcapng"), "{said}");
+}
+
+fn start(memory: &str) -> (Subject, Endpoint) {
+    let plan = Plan::script("tests/it/control/observed.cfg").option(format!("--trace-memory={memory}"));
+    let subject = Subject::start_ser(&plan);
+    let phone = Endpoint::new(subject.address(Wire::Udp4));
+    (subject, phone)
+}
+
+fn ask(phone: &Endpoint, call: &str) {
+    phone.request(&format!("MESSAGE sip:nobody@{}", phone.server()), call, "1", "", "");
+    phone.expect("SIP/2.0 404 ");
+}
+
+fn trace(subject: &Subject, words: &[&str]) -> Command {
+    let mut command = Command::new(program_file("serctl"));
+    command.arg("--data-dir").arg(subject.scratch().path()).args(words);
+    command
+}
+
+fn said(subject: &Subject, words: &[&str]) -> String {
+    let output = trace(subject, words).output().expect("serctl can be started");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn what_the_server_keeps_is_shown_with_the_steps_of_the_script_and_saved_with_them() {
+    let (subject, phone) = start("1");
+    ask(&phone, "one");
+    ask(&phone, "two");
+    let shown = said(&subject, &["trace", "--call-id", "one"]);
+    assert!(shown.starts_with("MESSAGE sip:caller@") && shown.contains("404 "), "{shown}");
+    assert!(shown.contains(&phone.own().to_string()) && !shown.contains("Call-ID two"), "{shown}");
+
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&subject, &["--json", "trace", "--call-id", "one"])).expect("it is JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(2), "{json}");
+    assert_eq!(json[0]["steps"][0]["route"], "request_route", "{json}");
+    let lines = json[0]["steps"][0]["lines"].to_string();
+    assert!(lines.contains("404"), "{lines}");
+
+    let saved = subject.scratch().file("out.pcapng").to_string_lossy().into_owned();
+    let told = said(&subject, &["trace", "--call-id", "two", "--save", &saved]);
+    assert!(told.starts_with("2 messages are in "), "{told}");
+    let fields = ["-T", "fields", "-e", "sip.Method", "-e", "sip.Status-Code", "-e", "frame.comment"];
+    let output = Command::new("tshark").args(["-r", &saved]).args(fields).output().expect("tshark is there");
+    let read = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(read.starts_with("MESSAGE\t\trequest_route") && read.contains("\n\t404\t"), "{read}");
+
+    let calls = said(&subject, &["trace.calls", "method=MESSAGE"]);
+    assert!(calls.contains("one") && calls.contains("two"), "{calls}");
+    let nobody = said(&subject, &["trace.show", "three"]);
+    assert!(nobody.contains("no message of this call is kept"), "{nobody}");
+}
+
+#[test]
+fn whoever_follows_sees_messages_as_they_come() {
+    let (subject, phone) = start("1");
+    ask(&phone, "before");
+    let follower = Process::start("follower", &mut trace(&subject, &["trace", "--follow", "--method", "message"]));
+    let has_both = |call: &str| {
+        let is_seen = || follower.count_lines(call) == 2;
+        assert!(follower.wait_until(Duration::from_secs(20), is_seen), "{}", follower.log());
+    };
+    has_both("before");
+    ask(&phone, "after");
+    has_both("after");
+}
+
+#[test]
+fn a_server_that_keeps_nothing_says_how_to_make_it_keep_messages() {
+    let (subject, phone) = start("0");
+    ask(&phone, "one");
+    for words in [&["trace"][..], &["trace.calls"], &["trace.show", "one"], &["trace.follow"]] {
+        let said = said(&subject, words);
+        assert!(said.contains("start it with --trace-memory"), "{words:?}: {said}");
+    }
 }

@@ -32,6 +32,7 @@ mod restart;
 mod script_tools;
 mod sipp_calls;
 mod sipsak;
+mod siptrace;
 mod tables;
 mod top;
 mod trespass;

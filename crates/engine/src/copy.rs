@@ -162,7 +162,7 @@ impl Core {
                 copy.record_route.clone_from(&context.record_route);
                 copy.own_via.clone_from(&context.own_via);
                 copy.is_rport_forced = context.is_rport_forced;
-                let id = self.waiting.enter(Waiting::Stateless { context: Box::new(copy), round }, self.now);
+                let id = self.wait(Waiting::Stateless { context: Box::new(copy), round });
                 let answer = self.shared.names.ask(questions);
                 let work = Box::pin(async move {
                     answer.await;

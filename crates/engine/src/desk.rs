@@ -87,6 +87,7 @@ impl Desk {
             Mail::Job(job) => self.core.do_job(job),
             Mail::SendFailed(sender) => self.core.on_send_failed(sender),
             Mail::Unreachable(peers) => peers.iter().for_each(|peer| self.core.on_unreachable(*peer)),
+            Mail::Look(look) => self.core.show_capture(look),
             Mail::Drain(stop_at) => self.stop_at = Some(stop_at),
         }
     }

@@ -25,6 +25,7 @@ impl Core {
             let _ = catch_unwind(AssertUnwindSafe(|| self.give_up(key)));
             self.table.remove(key);
         }
+        self.forget_cause();
     }
 
     /// Tells both sides of a transaction that it comes to nothing.

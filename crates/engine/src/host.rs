@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use module_api::{
     Context, Host, HttpAnswer, Job, JsonRpc, Level, Matched, NewTransaction, OnAnswer, OwnRequest, Pending, RelayError,
-    RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, Standing, TransactionKey,
+    RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, Standing, TransactionKey, Watch,
 };
 use sip_message::Transport;
 
@@ -121,6 +121,10 @@ impl Host for Core {
 
     fn answer_http(&mut self, context: &mut Context, answer: &HttpAnswer<'_>) -> bool {
         self.send_http(context, answer)
+    }
+
+    fn watch(&mut self, context: &Context, watch: Watch) -> bool {
+        self.watch_call(context, watch)
     }
 
     fn json_rpc(&self) -> Option<Arc<dyn JsonRpc>> {

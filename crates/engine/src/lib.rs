@@ -6,6 +6,7 @@
 
 mod branch;
 mod calls;
+mod capture;
 mod copy;
 mod desk;
 mod event;
@@ -43,6 +44,7 @@ mod worker;
 mod worker_core;
 
 pub use crate::worker_core::{Core, Log, Names, Shared};
+pub use capture::{Record, Ring, Steps, What};
 pub use event::tell_of_start;
 pub use outgoing::{Outgoing, Sender, Way};
 pub use overload::Overload;

@@ -43,7 +43,7 @@ impl Core {
     /// Looks names up for a branch, which waits.
     pub(crate) fn ask_for_branch(&mut self, sender: Sender, questions: Vec<Question>) {
         self.hold(sender.transaction);
-        let id = self.waiting.enter(Waiting::Branch(sender), self.now);
+        let id = self.wait(Waiting::Branch(sender));
         let answer = self.shared.names.ask(questions);
         let work = Box::pin(async move {
             answer.await;

@@ -18,9 +18,10 @@ const MOST_NESTED: u8 = 8;
 impl Core {
     /// Runs `route` on `context` until it ends or waits; `after` says what its end means.
     pub(crate) fn run_route(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: Context, after: After) {
-        let run = Run::start(program, route);
+        let mut run = Run::start(program, route);
+        run.trace(self.shared.tracing.tracer(&context));
+        self.keep_steps(&mut run, route, &context);
         let mut parked = Parked { context, run, after, spent: std::time::Duration::ZERO };
-        parked.run.trace(self.shared.tracing.tracer(&parked.context));
         let progress = self.timed(&mut parked, |parked, core| parked.run.step_until_done(&mut parked.context, core));
         self.drive(parked, progress);
     }
@@ -55,6 +56,7 @@ impl Core {
     fn run_to_its_end(&mut self, program: &Arc<BoundProgram>, route: RouteId, context: &mut Context) -> End {
         let mut run = Run::start(program, route);
         run.trace(self.shared.tracing.tracer(context));
+        self.keep_steps(&mut run, route, context);
         let mut progress = run.step_until_done(context, self);
         loop {
             match progress {
@@ -122,7 +124,7 @@ impl Core {
             self.settle(key);
         }
         let key = parked.context.transaction;
-        let id = self.waiting.enter(Waiting::Script(Box::new(parked)), self.now);
+        let id = self.wait(Waiting::Script(Box::new(parked)));
         if let Some(transaction) = key.and_then(|key| self.table.transaction_mut(key)) {
             transaction.waits_as = Some(id);
         }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub forgets: Forgets,
     /// Most branches of one transaction, and `Max-Breadth` for requests that bring none (RFC 5393).
     pub max_branches: u16,
+    /// Memory per worker for the messages seen last and what the script made of them; zero keeps none.
+    pub capture_bytes: usize,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             udp_mtu: 1300,
             forgets: Forgets::Nothing,
             max_branches: 60,
+            capture_bytes: 0,
         }
     }
 }

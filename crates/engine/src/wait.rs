@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use module_api::{Context, Resume};
 use script::Run;
 
+use crate::capture::Cause;
 use crate::outgoing::Sender;
 
 /// Work that a worker hands out; its result comes back as [`Finished`] under the same number.
@@ -43,6 +44,14 @@ pub(crate) enum Waiting {
     },
 }
 
+/// Who waits, and how that began.
+pub(crate) struct Guest {
+    pub(crate) waiting: Waiting,
+    pub(crate) since: Instant,
+    /// The message because of which it waits.
+    pub(crate) cause: Cause,
+}
+
 /// A parked script run.
 pub(crate) struct Parked {
     pub(crate) context: Context,
@@ -68,7 +77,7 @@ pub(crate) enum After {
 
 /// The requests of one worker that wait, with a bound.
 pub(crate) struct WaitingRoom {
-    entries: slab::Slab<(u32, Instant, Waiting)>,
+    entries: slab::Slab<(u32, Guest)>,
     generation: u32,
     limit: usize,
 }
@@ -86,30 +95,29 @@ impl WaitingRoom {
         self.entries.len()
     }
 
-    /// Takes `waiting` in at `now` and says under which number its result shall come.
-    pub(crate) fn enter(&mut self, waiting: Waiting, now: Instant) -> u64 {
+    /// Takes a guest in and says under which number its result shall come.
+    pub(crate) fn enter(&mut self, guest: Guest) -> u64 {
         self.generation = self.generation.wrapping_add(1);
-        let slot = self.entries.insert((self.generation, now, waiting));
+        let slot = self.entries.insert((self.generation, guest));
         (self.generation as u64) << 32 | slot as u64
     }
 
     /// The context of the run that waits under `id`.
     pub(crate) fn parked_mut(&mut self, id: u64) -> Option<&mut Context> {
-        let (generation, _, waiting) = self.entries.get_mut(id as u32 as usize)?;
-        match waiting {
+        let (generation, guest) = self.entries.get_mut(id as u32 as usize)?;
+        match &mut guest.waiting {
             Waiting::Script(parked) if *generation == (id >> 32) as u32 => Some(&mut parked.context),
             _ => None,
         }
     }
 
-    /// What waits under `id`, and since when; none when it has left already.
-    pub(crate) fn leave(&mut self, id: u64) -> Option<(Waiting, Instant)> {
+    /// Who waits under `id`; none when it has left already.
+    pub(crate) fn leave(&mut self, id: u64) -> Option<Guest> {
         let slot = id as u32 as usize;
-        let (generation, ..) = self.entries.get(slot)?;
+        let (generation, _) = self.entries.get(slot)?;
         if *generation != (id >> 32) as u32 {
             return None;
         }
-        let (_, since, waiting) = self.entries.remove(slot);
-        Some((waiting, since))
+        Some(self.entries.remove(slot).1)
     }
 }

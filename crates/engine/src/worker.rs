@@ -16,6 +16,7 @@ use net::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use sip_message::{Message, Transport};
 use smallvec::SmallVec;
 
+use crate::capture::Ring;
 use crate::desk::{self, Delivery, Desk, Desks, Next, Place};
 use crate::outgoing::{Outgoing, Sender};
 use crate::overload::Change;
@@ -34,6 +35,8 @@ pub enum Mail {
     Unreachable(Arc<[SocketAddr]>),
     /// Work that a module has posted.
     Job(Job),
+    /// Show the messages seen last.
+    Look(Box<dyn FnOnce(&Ring) + Send>),
     /// Stop as soon as nothing waits for an answer any more, at the latest then.
     Drain(Instant),
 }

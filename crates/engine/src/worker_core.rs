@@ -11,6 +11,7 @@ use script::BoundProgram;
 use sip_message::Message;
 use sip_proto::resolve::{Known, Question, ResolveSettings};
 
+use crate::capture::Capture;
 use crate::figures::Figures;
 use crate::gone::GonePeers;
 use crate::http::HttpOut;
@@ -22,7 +23,7 @@ use crate::settings::{Identity, Settings};
 use crate::statistics::Statistics;
 use crate::table::Table;
 use crate::tracing::Tracing;
-use crate::wait::{Finished, Spawn, Waiting, WaitingRoom};
+use crate::wait::{Finished, Guest, Spawn, Waiting, WaitingRoom};
 use crate::wheel::Wheel;
 
 /// What all workers of a server share.
@@ -112,6 +113,7 @@ pub struct Core {
     /// What each socket is called in Via and Record-Route.
     pub(crate) sent_by: Box<[(Bytes, u16)]>,
     pub(crate) later: Later,
+    pub(crate) capture: Capture,
     /// How many workers there are.
     pub(crate) worker_count: usize,
     /// Work for other workers, each by its number.
@@ -135,6 +137,7 @@ const MOST_TAKEN_BACK: usize = 4096;
 impl Core {
     /// The core of worker `number`, beginning at `now`.
     pub fn new(number: u16, shared: Arc<Shared>, now: Instant) -> Core {
+        let program = shared.program.load_full();
         Core {
             number,
             now,
@@ -154,9 +157,10 @@ impl Core {
             nesting: 0,
             sent_by: shared.identity.sockets.iter().map(Socket::sent_by).collect(),
             later: Later::default(),
+            capture: Capture::new(shared.settings.capture_bytes, &program),
             worker_count: 1,
             for_others: Vec::new(),
-            program: shared.program.load_full(),
+            program,
             due: Vec::new(),
             log_prefix: Bytes::new(),
             figures: Figures::new(&shared.statistics),
@@ -172,6 +176,7 @@ impl Core {
         self.unix_time = unix_time;
         if !Arc::ptr_eq(&self.program, &self.shared.program.load()) {
             self.program = self.shared.program.load_full();
+            self.capture.begin_program(&self.program);
         }
     }
 
@@ -214,12 +219,8 @@ impl Core {
         self.later.len()
     }
 
-    /// Takes a message that has arrived whole.
-    pub fn on_message(&mut self, message: Arc<Message>, arrival: Arrival) {
-        self.guarded(|core| core.take_message(message, arrival));
-    }
-
-    fn take_message(&mut self, message: Arc<Message>, arrival: Arrival) {
+    /// Acts on a message that has arrived whole.
+    pub(crate) fn act_on(&mut self, message: Arc<Message>, arrival: Arrival) {
         if let Some(route) = self.program.engine_routes().message_received {
             let mut context = Context::new(Arc::clone(&message), arrival, RouteKind::Event);
             context.reply_code = message.status().unwrap_or_default();
@@ -247,16 +248,21 @@ impl Core {
     }
 
     fn go_on(&mut self, id: u64, finished: Finished) {
-        let Some((waiting, since)) = self.waiting.leave(id) else { return };
+        let Some(Guest { waiting, since, cause }) = self.waiting.leave(id) else { return };
         let waited = self.now.saturating_duration_since(since);
         let is_script = matches!(waiting, Waiting::Script(_));
         let wait = if is_script { &self.figures.script_wait } else { &self.figures.name_wait };
         wait.observe_time(waited);
-        match waiting {
-            Waiting::Script(parked) => self.unpark(parked, finished),
-            Waiting::Branch(sender) => self.on_branch_resolved(sender, finished),
-            Waiting::Stateless { mut context, round } => self.forward_resolved(&mut context, round, finished),
-        }
+        self.because_of(cause, |core| match waiting {
+            Waiting::Script(parked) => core.unpark(parked, finished),
+            Waiting::Branch(sender) => core.on_branch_resolved(sender, finished),
+            Waiting::Stateless { mut context, round } => core.forward_resolved(&mut context, round, finished),
+        });
+    }
+
+    /// Has something wait, and says under which number its result shall come.
+    pub(crate) fn wait(&mut self, waiting: Waiting) -> u64 {
+        self.waiting.enter(Guest { waiting, since: self.now, cause: self.capture.cause() })
     }
 
     /// Takes the news that a message of `sender` could not be sent (RFC 3261 section 17.1.4).
@@ -289,6 +295,7 @@ impl Core {
 
     /// Takes what shall be sent, in order.
     pub fn take_outbox(&mut self) -> std::vec::Drain<'_, Outgoing> {
+        self.note_all_sent();
         self.outbox.drain(..)
     }
 

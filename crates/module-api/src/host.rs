@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_message::{Message, Transport};
 
-use crate::{Context, HttpAnswer, Job, JsonRpc, OnAnswer, OwnRequest, RouteId, RouteKind, TransactionKey};
+use crate::{Context, HttpAnswer, Job, JsonRpc, OnAnswer, OwnRequest, RouteId, RouteKind, TransactionKey, Watch};
 
 /// The server as a module sees it: time, names, transactions and sending.
 ///
@@ -155,6 +155,13 @@ pub trait Host {
     /// Answers the HTTP request that `context` is about. False when it is none, or has been answered.
     fn answer_http(&mut self, context: &mut Context, answer: &HttpAnswer<'_>) -> bool {
         let _ = (context, answer);
+        false
+    }
+
+    /// Has a module see, from now on, what belongs to the transaction or dialog of the message at hand. False where too
+    /// much is watched already.
+    fn watch(&mut self, context: &Context, watch: Watch) -> bool {
+        let _ = (context, watch);
         false
     }
 

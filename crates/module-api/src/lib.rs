@@ -26,6 +26,7 @@ mod server;
 mod statistic;
 mod value;
 mod variable;
+mod watch;
 
 pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
@@ -57,3 +58,4 @@ pub use server::{
 pub use statistic::{Counter, Gauge, PeerFigures, RatioReading, Reading, Statistic, StatisticKind, Statistics};
 pub use value::Value;
 pub use variable::{Index, KeyRule, Other, Selector, Variable, WriteVariable};
+pub use watch::{Extent, FindWatcher, Sighting, Watch, Watcher};

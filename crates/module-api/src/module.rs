@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::watch::FindWatcher;
 use crate::{
     Command, Counter, Dialect, Function, Gauge, Level, Observe, Server, Statistic, Statistics, TakesHttp, Value,
     Variable,
@@ -41,6 +42,8 @@ pub struct Module {
     pub statistics: &'static [Statistic],
     /// Told what happens to transactions, where the module watches them. Costs nothing where no module does.
     pub observe: Option<Observe>,
+    /// Who sees every message that comes and goes, as the module's settings want it; most want nobody to.
+    pub watcher: Option<FindWatcher>,
     /// Which HTTP requests at a SIP listener the module has `event_route[xhttp:request]` answer; none where it does not.
     pub takes_http: Option<TakesHttp>,
     /// Runs before the server ends or becomes another program, and before another state takes the place of this one:
@@ -62,6 +65,7 @@ impl Module {
         commands: &[],
         statistics: &[],
         observe: None,
+        watcher: None,
         takes_http: None,
         save: None,
         make: |_| Ok(Arc::new(())),

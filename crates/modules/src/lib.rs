@@ -44,6 +44,7 @@ pub mod registrar;
 pub mod rr;
 pub mod rtimer;
 pub mod sanity;
+pub mod siptrace;
 pub mod siputils;
 pub mod sl;
 pub mod speeddial;
@@ -140,6 +141,7 @@ static CATALOG: &[&Module] = &[
     &rr::MODULE,
     &rtimer::MODULE,
     &sanity::MODULE,
+    &siptrace::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
     &counters::STATISTICS,

@@ -29,7 +29,7 @@ pub use load::{LoadOptions, Loaded, load};
 pub use machine::{End, Progress, Run, Stop};
 /// The trace of a run: what happens, kept and shown.
 pub mod trace {
-    pub use crate::machine::{Entry, EntryKind, Event, Happening, Tracer, render};
+    pub use crate::machine::{Entry, EntryKind, Event, Happening, KeepsPath, Path, Tracer, render};
 }
 pub use program::{BoundProgram, EngineRoutes, Program};
 pub use settings::{Alias, CORE_PARAMETERS, CoreKind, CoreParameter, Listen, Settings};

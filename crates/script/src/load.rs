@@ -54,6 +54,8 @@ pub fn load(path: &str, options: &LoadOptions<'_>) -> Loaded {
         let observers = checked.modules.iter().enumerate();
         let mut takers = checked.modules.iter().enumerate();
         program.takes_http = takers.find_map(|(n, loaded)| Some((loaded.module.takes_http?, n as u16)));
+        let watchers = checked.modules.iter().enumerate();
+        program.watchers = watchers.filter_map(|(n, loaded)| Some((loaded.module.watcher?, n as u16))).collect();
         program.observers = observers.filter_map(|(n, loaded)| Some((loaded.module.observe?, n as u16))).collect();
         Configuration { dialect, settings, modules: checked.modules, program }
     });

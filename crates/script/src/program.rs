@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use module_api::{
-    Arg, Call, Context, Dialect, Function, Happening, Host, Observe, Other, ParamKind, RouteId, RouteKind, State,
-    TakesHttp, Value, Variable,
+    Arg, Call, Context, Dialect, FindWatcher, Function, Happening, Host, Observe, Other, ParamKind, RouteId, RouteKind,
+    State, TakesHttp, Value, Variable, Watcher,
 };
 use regex::bytes::Regex;
 
@@ -40,6 +40,8 @@ pub struct Program {
     pub(crate) bounds: Bounds,
     /// Modules that watch transactions, by their number.
     pub(crate) observers: Vec<(Observe, u16)>,
+    /// What tells who sees every message, by the number of the module.
+    pub(crate) watchers: Vec<(FindWatcher, u16)>,
     /// The module that says which HTTP requests the script answers.
     pub(crate) takes_http: Option<(TakesHttp, u16)>,
 }
@@ -245,7 +247,9 @@ impl Program {
     /// Ties the program to the states of its modules, given in the order of [`crate::Configuration::modules`].
     pub fn bind(self, states: Vec<Arc<dyn State>>) -> BoundProgram {
         let engine_routes = EngineRoutes::of(&self);
-        BoundProgram { program: self, states, engine_routes }
+        let watcher = |(find, module): &(FindWatcher, u16)| find(&states[usize::from(*module)]);
+        let watchers = self.watchers.iter().filter_map(watcher).collect();
+        BoundProgram { program: self, states, engine_routes, watchers }
     }
 
     /// The route of a kind with a name; the main blocks have the empty name.
@@ -312,6 +316,7 @@ pub struct BoundProgram {
     program: Program,
     states: Vec<Arc<dyn State>>,
     engine_routes: EngineRoutes,
+    watchers: Arc<[Arc<dyn Watcher>]>,
 }
 
 /// Routes that the engine itself runs, looked up once: most scripts have none, and then nothing is
@@ -366,6 +371,11 @@ impl BoundProgram {
     /// The routes that the engine runs by itself.
     pub fn engine_routes(&self) -> &EngineRoutes {
         &self.engine_routes
+    }
+
+    /// Who sees every message.
+    pub fn watchers(&self) -> Arc<[Arc<dyn Watcher>]> {
+        Arc::clone(&self.watchers)
     }
 
     /// Whether a module watches transactions.

@@ -127,6 +127,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SHELL")]
     pub(crate) print_completion: Option<clap_complete::Shell>,
 
+    /// Keep the messages seen last, and the steps of the script for them, in this much memory per worker (MiB) for `serctl trace`; 0 keeps none
+    #[arg(long, value_name = "MIB", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4096))]
+    pub(crate) trace_memory: u32,
+
     /// Go to the background (as `ser` it stays in the foreground unless told)
     #[arg(long)]
     pub(crate) daemon: bool,

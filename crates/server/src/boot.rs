@@ -70,6 +70,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
     let surroundings = Surroundings {
         runtime: runtime.handle().clone(),
         mailboxes: Mailboxes::clone(&mailboxes),
+        capture_bytes: arguments.trace_memory as usize * 1024 * 1024,
         workers: worker_count,
         log: Arc::clone(&log),
         statistics: statistics.clone(),
@@ -77,9 +78,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         names,
     };
     let shared = share(&settings, &started, identity, program, surroundings)?;
-    if !arguments.trace.is_empty() {
-        shared.tracing.watch(arguments.trace.clone(), trace_commands::to_log(&log));
-    }
+    watch(arguments, &shared, &log);
     let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
     let stream_settings = core_parameters::streams(&settings, tls::client(&tls_settings)?);
     let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
@@ -97,6 +96,7 @@ pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Resu
         statistics: statistics.clone(),
         log: Arc::clone(&log),
         bus: bus.clone(),
+        mailboxes: Mailboxes::clone(&mailboxes),
     });
     let commands = Commands::new(running.owners(&started), shared.identity.sockets.clone(), Arc::clone(&server));
     give_to_scripts(&commands, &shared);
@@ -160,6 +160,12 @@ fn give_to_scripts(commands: &Commands, shared: &Shared) {
     let _ = shared.commands.set(Arc::new(::control::ForScripts::new(commands)));
 }
 
+fn watch(arguments: &Arguments, shared: &Shared, log: &Arc<Logger>) {
+    if !arguments.trace.is_empty() {
+        shared.tracing.watch(arguments.trace.clone(), trace_commands::to_log(log));
+    }
+}
+
 fn remove_pid_file(arguments: &Arguments) {
     if let Some(file) = &arguments.pid_file {
         // The process ends; a file that cannot be removed is somebody else's by now.
@@ -171,6 +177,7 @@ fn remove_pid_file(arguments: &Arguments) {
 struct Surroundings {
     runtime: Handle,
     mailboxes: Mailboxes,
+    capture_bytes: usize,
     workers: usize,
     log: Arc<Logger>,
     statistics: Statistics,
@@ -307,7 +314,8 @@ fn share(
     program: Arc<BoundProgram>,
     around: Surroundings,
 ) -> Result<Arc<Shared>> {
-    let engine_settings = core_parameters::engine(settings, started);
+    let mut engine_settings = core_parameters::engine(settings, started);
+    engine_settings.capture_bytes = around.capture_bytes;
     let spawn = spawn::OnTokio::new(around.runtime, around.mailboxes, engine_settings.wait_deadline);
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;

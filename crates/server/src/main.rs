@@ -4,6 +4,7 @@
 mod arguments;
 mod background;
 mod boot;
+mod capture;
 mod check;
 mod commands;
 mod control;

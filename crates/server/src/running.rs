@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ::control::events::Bus;
 use ::control::{Connection, Connections, Owner, Server, ServerError, SettingValue, StoppedBy, core_commands};
 use arc_swap::ArcSwap;
-use engine::{Shared, Tracing};
+use engine::{Mailboxes, Shared, Tracing};
 use module_api::{Data, Dialect, PeerFigures, Statistics};
 use net::stream::Streams;
 use script::{CORE_PARAMETERS, CoreKind, Settings};
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::log_levels::{self, Levels};
 use crate::logging::{self, Logger};
 use crate::start_modules::Started;
-use crate::{background, trace_commands};
+use crate::{background, capture, trace_commands};
 
 /// What commands ask of the task that also obeys signals.
 pub(crate) enum Order {
@@ -39,6 +39,7 @@ pub(crate) struct Running {
     log: Arc<Logger>,
     bus: Arc<Bus>,
     dialect: Dialect,
+    mailboxes: Mailboxes,
     debug: AtomicI64,
     settings: ArcSwap<Vec<SettingValue>>,
 }
@@ -59,6 +60,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) log: Arc<Logger>,
     /// Where events come from.
     pub(crate) bus: Bus,
+    /// The workers' mailboxes.
+    pub(crate) mailboxes: Mailboxes,
 }
 
 /// Orders that may wait; a reload takes moments.
@@ -78,6 +81,7 @@ impl Running {
             statistics: parts.statistics,
             log: parts.log,
             bus: Arc::new(parts.bus),
+            mailboxes: parts.mailboxes,
             dialect: parts.dialect,
             debug: AtomicI64::new(parts.settings.int("debug")),
             settings: ArcSwap::default(),
@@ -117,6 +121,11 @@ impl Running {
         matches!(name, "core" | "script" | "control") || modules::catalog().iter().any(|module| module.name == name)
     }
 
+    /// The workers' mailboxes, for whoever wants to see the messages that the workers keep; none where they keep none.
+    pub(crate) fn keepers(&self) -> Option<Mailboxes> {
+        (self.shared.settings.capture_bytes > 0).then(|| Mailboxes::clone(&self.mailboxes))
+    }
+
     /// Where log lines go.
     pub(crate) fn log(&self) -> Arc<Logger> {
         Arc::clone(&self.log)
@@ -128,6 +137,7 @@ impl Running {
         owners.push((trace_commands::COMMANDS, Arc::clone(self) as _));
         owners.push((log_levels::COMMANDS, Arc::clone(self) as _));
         owners.push((::control::events::COMMANDS, Arc::clone(&self.bus) as _));
+        owners.push((capture::COMMANDS, Arc::clone(self) as _));
         owners.extend(started.commands());
         owners
     }
@@ -254,6 +264,7 @@ pub(crate) fn openapi() -> String {
         .chain(trace_commands::COMMANDS)
         .chain(log_levels::COMMANDS)
         .chain(::control::events::COMMANDS)
+        .chain(capture::COMMANDS)
         .chain(of_modules)
         .collect();
     all.sort_by_key(|command| command.name);

@@ -50,7 +50,7 @@ struct Workload {
 /// The arrival of a message in the simulated network, with all that follows from it.
 const ARRIVAL: &str = "testkit::network::Network::land";
 
-const WORKLOADS: [Workload; 7] = [
+const WORKLOADS: [Workload; 9] = [
     Workload {
         name: "register",
         what: "REGISTER, refreshed, and its 200",
@@ -76,6 +76,18 @@ const WORKLOADS: [Workload; 7] = [
         run: |count| traffic::run(traffic::ROUTE, count, |network, number| traffic::ask(network, "INFO", number)),
     },
     Workload {
+        name: "kept_call",
+        what: "a call, with its messages and their steps kept (--trace-memory)",
+        counted: ARRIVAL,
+        run: |count| traffic::run_kept(traffic::BENCH, count, traffic::call),
+    },
+    Workload {
+        name: "kept_info",
+        what: "an INFO after a residential route, kept as well",
+        counted: ARRIVAL,
+        run: |count| traffic::run_kept(traffic::ROUTE, count, |network, number| traffic::ask(network, "INFO", number)),
+    },
+    Workload {
         name: "parse",
         what: "an INVITE of 12 headers, indexed",
         counted: "instructions::message::parse",
@@ -95,8 +107,7 @@ const WORKLOADS: [Workload; 7] = [
     },
 ];
 
-const USAGE: &str =
-    "usage: instructions [--check | --record | --profile register|call|bare|route|parse|validate|write]";
+const USAGE: &str = "usage: instructions [--check | --record | --profile register|call|bare|route|kept_call|kept_info|parse|validate|write]";
 /// What both runs do; the difference of two runs is free of it and of the start.
 const FEW: usize = 200;
 const MANY: usize = 1200;

@@ -1,6 +1,7 @@
 //! Messages to a server in the simulated network.
 
-use testkit::Network;
+use engine::Settings;
+use testkit::{Network, StaticNames, Weather};
 
 pub(crate) const BENCH: &str = include_str!("../../../scripts/bench.cfg");
 pub(crate) const ROUTE: &str = include_str!("../../../scripts/route.cfg");
@@ -8,7 +9,16 @@ const USERS: usize = 100;
 
 /// Does `work` `count` times at a server that runs `script` and knows its users.
 pub(crate) fn run(script: &str, count: usize, work: fn(&mut Network, usize)) {
-    let mut network = Network::new(script);
+    repeat(Network::new(script), count, work);
+}
+
+/// As [`run`], at a server that keeps the messages seen last: so few that what is measured pushes others out.
+pub(crate) fn run_kept(script: &str, count: usize, work: fn(&mut Network, usize)) {
+    let settings = Settings { capture_bytes: 256 * 1024, ..Settings::default() };
+    repeat(Network::with(script, settings, StaticNames::default(), Weather::default()), count, work);
+}
+
+fn repeat(mut network: Network, count: usize, work: fn(&mut Network, usize)) {
     for user in 0..USERS {
         register(&mut network, user);
     }

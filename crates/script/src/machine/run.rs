@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::call::Args;
 use super::compare;
 use super::evaluate::Scene;
+use super::path::{KeepsPath, Path};
 use super::trace::Tracer;
 use crate::program::{BoundProgram, Op};
 
@@ -52,8 +53,17 @@ pub struct Run {
     loops: SmallVec<[u32; 4]>,
     /// The call that waits.
     pending: Option<Pending>,
-    /// Who is told of every step, where somebody wants to know.
+    /// Who wants to know its way. A pointer: runs are moved about, and of most nobody wants to know.
+    pub(super) told: Option<Box<Told>>,
+}
+
+/// Who is told which way a run takes.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Every step, while it happens.
     pub(super) tracer: Option<Arc<dyn Tracer>>,
+    /// The way so far, and who takes it when the run waits or ends.
+    pub(super) path: Option<(Path, Arc<dyn KeepsPath>)>,
 }
 
 /// Where to go on when a route returns.
@@ -89,7 +99,7 @@ impl Run {
             frames: SmallVec::new(),
             loops: SmallVec::new(),
             pending: None,
-            tracer: None,
+            told: None,
         }
     }
 
@@ -100,13 +110,32 @@ impl Run {
 
     /// Has `tracer` told of every step from here on, waits included.
     pub fn trace(&mut self, tracer: Option<Arc<dyn Tracer>>) {
-        self.tracer = tracer;
+        if tracer.is_some() {
+            self.told.get_or_insert_default().tracer = tracer;
+        }
+    }
+
+    /// Has the way written down that it takes from here on, for `keeper`.
+    pub fn keep_path(&mut self, keeper: Arc<dyn KeepsPath>) {
+        self.told.get_or_insert_default().path = Some((Path::begin(self.at), keeper));
+    }
+
+    /// It waits or has ended: whoever keeps its way gets that.
+    pub(super) fn hand_over_path(&mut self) {
+        let Some(told) = &mut self.told else { return };
+        if self.pending.is_some() {
+            if let Some((path, keeper)) = &told.path {
+                keeper.take(path.clone());
+            }
+        } else if let Some((path, keeper)) = told.path.take() {
+            keeper.take(path);
+        }
     }
 
     /// Runs until the script is over or waits.
     pub fn step_until_done(&mut self, context: &mut Context, host: &mut dyn Host) -> Progress {
         // Asked once per run and not per instruction: a run that nobody watches pays nothing for it.
-        if let Some(tracer) = self.tracer.clone() {
+        if let Some(tracer) = self.told.as_ref().and_then(|told| told.tracer.clone()) {
             return self.step_traced(&*tracer, context, host);
         }
         let program = Arc::clone(&self.program);
@@ -121,14 +150,15 @@ impl Run {
     }
 
     fn steps(&mut self, scene: &mut Scene<'_>) -> Progress {
+        if self.told.is_some() {
+            return self.steps_noted(scene);
+        }
         let program = scene.program;
         loop {
             let Some(op) = program.code.get(self.at as usize) else { return self.end(false) };
             self.steps += 1;
             if self.steps > program.bounds.steps {
-                scene.at = self.at;
-                scene.log(Level::Error, "the script was stopped: it ran too many statements");
-                return stopped(Stop::Steps);
+                return self.stop_long_run(scene);
             }
             scene.at = self.at;
             match self.step(*op, scene) {
@@ -137,6 +167,12 @@ impl Run {
                 Flow::Stop(progress) => return progress,
             }
         }
+    }
+
+    pub(super) fn stop_long_run(&self, scene: &mut Scene<'_>) -> Progress {
+        scene.at = self.at;
+        scene.log(Level::Error, "the script was stopped: it ran too many statements");
+        stopped(Stop::Steps)
     }
 
     /// Goes on after a wait with what it yielded.
@@ -166,13 +202,17 @@ impl Run {
         let mut scene = Scene { program: &program, context, host, at: self.at };
         let call = pending.call;
         let flow = self.outcome(pending, outcome, &mut scene);
-        if let Some(tracer) = &self.tracer {
-            self.report_return(&**tracer, call, &flow);
+        if let Some(tracer) = self.told.as_ref().and_then(|told| told.tracer.clone()) {
+            self.report_return(&*tracer, call, &flow);
         }
+        self.note(Op::Call(call), &flow);
         match flow {
             Flow::Next => self.at += 1,
             Flow::To(at) => self.at = at,
-            Flow::Stop(progress) => return progress,
+            Flow::Stop(progress) => {
+                self.hand_over_path();
+                return progress;
+            }
         }
         self.step_until_done(context, host)
     }
@@ -315,6 +355,8 @@ impl Run {
         Flow::Next
     }
 
+    // As `step`: most instructions of a script are calls.
+    #[inline(always)]
     fn call(&mut self, n: u32, scene: &mut Scene<'_>) -> Flow {
         let site = &scene.program.calls[n as usize];
         match scene.arguments(site, &mut self.stack) {

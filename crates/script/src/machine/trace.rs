@@ -2,10 +2,10 @@
 //!
 //! A loop of its own beside [`Run::step_until_done`], so that what nobody watches costs nothing.
 
-use module_api::{Arg, Context, Host, Level, RouteKind, Value};
+use module_api::{Arg, Context, Host, RouteKind, Value};
 
 use super::evaluate::Scene;
-use super::run::{End, Flow, Progress, Run, Stop, stopped};
+use super::run::{End, Flow, Progress, Run};
 use crate::marks::MarkKind;
 use crate::program::{BoundProgram, Op, Program};
 use crate::source::Span;
@@ -74,10 +74,11 @@ impl Run {
             self.steps += 1;
             scene.at = self.at;
             if self.steps > program.bounds.steps {
-                scene.log(Level::Error, "the script was stopped: it ran too many statements");
-                break stopped(Stop::Steps);
+                break self.stop_long_run(&mut scene);
             }
-            match self.step_told(*op, &mut scene, &teller) {
+            let flow = self.step_told(*op, &mut scene, &teller);
+            self.note(*op, &flow);
+            match flow {
                 Flow::Next => self.at += 1,
                 Flow::To(at) => self.at = at,
                 Flow::Stop(progress) => break progress,
@@ -86,6 +87,7 @@ impl Run {
         if let Progress::Done(end) = &progress {
             teller.tell(None, self.frames.len(), Happening::End(*end));
         }
+        self.hand_over_path();
         progress
     }
 

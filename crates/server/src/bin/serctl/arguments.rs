@@ -113,7 +113,7 @@ pub(crate) enum Verb {
     ///
     /// In a terminal until q is pressed, every second or as often as --watch says; elsewhere once, as a table.
     Top,
-    /// Show the SIP messages of a capture file as ladders
+    /// Show the SIP messages that the server keeps, or of a capture file, as ladders
     Trace(crate::trace::TraceArguments),
     /// List the server's workers and other threads
     Ps,

@@ -67,7 +67,7 @@ async fn execute(arguments: &Arguments) -> Result<()> {
         Verb::Ul(UserLocation::Add { user, contact, expires }) => live::add_location(&client, user, contact, *expires),
         Verb::Ul(UserLocation::Rm { user, contact }) => live::remove_location(&client, user, contact.as_deref()),
         Verb::Online => live::online(&client, json),
-        Verb::Trace(options) => trace::run(options, json),
+        Verb::Trace(options) => trace::run(options, client, json),
         Verb::Top => top::run(&client, json, arguments.watch),
         Verb::Stats { which } => live::call(&client, &[&["stats.get_statistics".to_owned()][..], which].concat(), json),
         Verb::Ps => live::call(&client, &["core.psx".to_owned()], json),

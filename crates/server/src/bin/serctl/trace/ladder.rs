@@ -91,8 +91,8 @@ fn row(count: usize, from: usize, to: usize, label: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::trace::packet::Sighting;
     use bytes::Bytes;
+    use module_api::Sighting;
     use sip_message::Transport;
     use std::time::Duration;
 
@@ -107,12 +107,13 @@ pub(crate) mod tests {
         );
         let sighting = Sighting {
             at: Duration::from_millis(millis),
+            is_sent: source == S,
             transport: Transport::Udp,
             source: source.parse().expect("a literal"),
             destination: destination.parse().expect("a literal"),
             bytes: Bytes::from(text),
         };
-        Packet::new(sighting).expect("it is SIP")
+        Packet::new(sighting, Vec::new()).expect("it is SIP")
     }
 
     pub(crate) fn call() -> Vec<Packet> {

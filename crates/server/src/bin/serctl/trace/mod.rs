@@ -1,7 +1,9 @@
-//! `serctl trace`: the SIP messages of a capture file, as ladders, JSON or another capture file.
+//! `serctl trace`: the SIP messages that the running server keeps, or of a capture file, as ladders, JSON or pcapng.
 
+#[path = "../../../capture/filter.rs"]
 mod filter;
 mod ladder;
+mod live;
 mod packet;
 mod pcap;
 
@@ -13,20 +15,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::client::Client;
 use filter::Filter;
+use live::Live;
 use packet::Packet;
 
 /// Options of `serctl trace`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Without FILE the running server is asked, which keeps messages when it is started with `ser --trace-memory MIB`.
+
+Examples:
+  serctl trace --user alice                       ladders of what the server still knows
+  serctl trace --follow --method INVITE           a line for each message as it comes, until interrupted
+  serctl trace --save calls.pcapng                for Wireshark, with the script's steps as comments
   tcpdump -w calls.pcap port 5060
   serctl trace calls.pcap                         a ladder for each call
   serctl trace calls.pcap --user alice            calls of a user
   serctl trace calls.pcap --call-id a@b --json    a call for programs
-  serctl trace calls.pcap --method REGISTER --save registers.pcapng")]
+  serctl trace calls.pcap --method REGISTER --save registers.pcapng"
+)]
 pub(crate) struct TraceArguments {
-    /// A pcap or pcapng file, as tcpdump, Wireshark and this command write them
-    file: PathBuf,
+    /// A pcap or pcapng file to read instead of asking the server, as tcpdump, Wireshark and this command write them
+    file: Option<PathBuf>,
     /// Write the messages to this file as pcapng
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -42,21 +53,30 @@ pub(crate) struct TraceArguments {
     /// Only requests of this method and the replies to them
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
+    /// Go on with what comes, a line (with --json an object) for each message, until interrupted
+    #[arg(long, conflicts_with = "file")]
+    follow: bool,
 }
 
 /// Prints or saves messages.
 ///
 /// # Errors
 /// What kept it from doing so.
-pub(crate) fn run(arguments: &TraceArguments, json: bool) -> Result<()> {
+pub(crate) fn run(arguments: &TraceArguments, client: Client, json: bool) -> Result<()> {
     let TraceArguments { user, address, call_id, method, .. } = arguments;
     let named = [("user", user), ("address", address), ("call-id", call_id), ("method", method)];
     let words = named.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={value}")));
-    let filter = Filter::parse(words).map_err(anyhow::Error::msg)?;
-    let packets: Vec<Packet> =
-        from_file(&arguments.file)?.into_iter().filter(|packet| packet.passes(&filter)).collect();
+    let words: Vec<String> = words.collect();
+    let filter = Filter::parse(words.iter().cloned()).map_err(anyhow::Error::msg)?;
+    let mut live = Live::new(client, words);
+    let packets: Vec<Packet> = match &arguments.file {
+        Some(file) => from_file(file)?.into_iter().filter(|packet| packet.passes(&filter)).collect(),
+        None => live.kept()?,
+    };
+    let live = arguments.follow.then_some(live);
     match &arguments.save {
-        Some(file) => save(file, &packets),
+        Some(file) => save(file, &packets, live),
+        None if live.is_some() => follow(&packets, live, json),
         None => print(&packets, json),
     }
 }
@@ -74,16 +94,46 @@ fn from_file(file: &Path) -> Result<Vec<Packet>> {
     Ok(read.packets)
 }
 
-fn save(file: &Path, packets: &[Packet]) -> Result<()> {
+fn save(file: &Path, packets: &[Packet], live: Option<Live>) -> Result<()> {
     let name = file.display();
     let out = File::create(file).with_context(|| format!("{name}"))?;
     let mut writer = pcap::Writer::begin(BufWriter::new(out)).with_context(|| format!("{name}"))?;
-    for packet in packets {
-        writer.write(packet).with_context(|| format!("{name}"))?;
-    }
-    writer.flush().with_context(|| format!("{name}"))?;
-    eprintln!("{} messages are in {name}", packets.len());
+    let mut count = 0;
+    each(packets, live, |packets| {
+        for packet in packets {
+            writer.write(packet).with_context(|| format!("{name}"))?;
+        }
+        count += packets.len();
+        writer.flush().with_context(|| format!("{name}"))
+    })?;
+    eprintln!("{count} messages are in {name}");
     Ok(())
+}
+
+fn follow(packets: &[Packet], live: Option<Live>, json: bool) -> Result<()> {
+    let mut out = std::io::stdout();
+    each(packets, live, |packets| {
+        for packet in packets {
+            match json {
+                true => writeln!(out, "{}", packet.to_json())?,
+                false => writeln!(out, "{}", packet.line())?,
+            }
+        }
+        Ok(out.flush()?)
+    })
+}
+
+/// Gives `take` what is there, and then what comes.
+fn each(packets: &[Packet], live: Option<Live>, mut take: impl FnMut(&[Packet]) -> Result<()>) -> Result<()> {
+    take(packets)?;
+    let Some(mut live) = live else { return Ok(()) };
+    loop {
+        let news = live.news(10.0)?;
+        if news.lost > 0 {
+            eprintln!("serctl: {} records came faster than they were taken and are lost", news.lost);
+        }
+        take(&news.packets)?;
+    }
 }
 
 fn print(packets: &[Packet], json: bool) -> Result<()> {

@@ -1,28 +1,13 @@
 //! One message of a trace.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use module_api::Sighting;
 use serde_json::{Value, json};
-use sip_message::{Limits, Message, Transport};
+use sip_message::{Limits, Message};
 
 use super::filter::{Filter, method_of};
-
-/// A message as it was on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sighting {
-    /// When, since 1970-01-01 00:00 UTC.
-    pub(crate) at: Duration,
-    /// The transport.
-    pub(crate) transport: Transport,
-    /// Where it comes from.
-    pub(crate) source: SocketAddr,
-    /// Where it goes.
-    pub(crate) destination: SocketAddr,
-    /// The message.
-    pub(crate) bytes: Bytes,
-}
 
 /// A message that was seen, and what must be known of it to show it.
 #[derive(Debug, Clone)]
@@ -41,11 +26,22 @@ pub(crate) struct Packet {
     pub(crate) from: String,
     /// URI in To.
     pub(crate) to: String,
+    /// What the script did because of it; empty for messages of a file.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// A run of the script.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// The route.
+    pub(crate) route: String,
+    /// A line for each statement, and what came of it.
+    pub(crate) lines: Vec<String>,
 }
 
 impl Packet {
     /// Reads what was seen; none when it is no SIP message.
-    pub(crate) fn new(mut sighting: Sighting) -> Option<Packet> {
+    pub(crate) fn new(mut sighting: Sighting, runs: Vec<Run>) -> Option<Packet> {
         let message = Message::parse(sighting.bytes.clone(), &Limits::default()).ok()?;
         if !message.is_request() && message.status().is_none() {
             return None;
@@ -65,6 +61,7 @@ impl Packet {
             status: message.status().unwrap_or_default(),
             from: uri(message.from().ok()),
             to: uri(message.to().ok()),
+            runs,
             sighting,
         })
     }
@@ -75,9 +72,19 @@ impl Packet {
         message.is_ok_and(|message| filter.takes(&self.sighting, &message))
     }
 
+    /// Everything on one line.
+    pub(crate) fn line(&self) -> String {
+        let seen = &self.sighting;
+        let about = if self.status == 0 { format!("{} -> {}", self.from, self.to) } else { self.method.clone() };
+        let (at, transport) = (clock(seen.at), seen.transport.uri_param());
+        let way = format!("{} > {}", seen.source, seen.destination);
+        format!("{at} {transport} {way}  {}  {about}  {}", self.label, self.call_id)
+    }
+
     /// For programs.
     pub(crate) fn to_json(&self) -> Value {
         let seen = &self.sighting;
+        let runs: Vec<Value> = self.runs.iter().map(|run| json!({"route": run.route, "lines": run.lines})).collect();
         json!({
             "time": format!("{}.{:06}", seen.at.as_secs(), seen.at.subsec_micros()),
             "transport": seen.transport.uri_param(),
@@ -89,6 +96,7 @@ impl Packet {
             "from": self.from,
             "to": self.to,
             "message": String::from_utf8_lossy(&seen.bytes),
+            "steps": runs,
         })
     }
 }

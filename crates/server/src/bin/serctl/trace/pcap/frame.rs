@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use module_api::Sighting;
 use sip_message::Transport;
 
 use super::stream::Streams;
-use crate::trace::packet::{Packet, Sighting};
+use crate::trace::packet::Packet;
 
 /// What a packet begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,10 +233,10 @@ fn take_udp(ip: &Ip<'_>, datagram: &[u8], at: Duration, out: &mut Vec<Packet>) {
     out.extend(sip(Transport::Udp, at, way, Bytes::copy_from_slice(payload)));
 }
 
-/// A message, when it is one.
+/// A message, when it is one. Whose capture it is, and so which way it went, no file says.
 fn sip(transport: Transport, at: Duration, way: (SocketAddr, SocketAddr), bytes: Bytes) -> Option<Packet> {
-    let sighting = Sighting { at, transport, source: way.0, destination: way.1, bytes };
-    Packet::new(sighting)
+    let sighting = Sighting { at, is_sent: false, transport, source: way.0, destination: way.1, bytes };
+    Packet::new(sighting, Vec::new())
 }
 
 #[cfg(test)]

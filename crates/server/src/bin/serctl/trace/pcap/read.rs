@@ -209,6 +209,7 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<Option<()>, String> {
 mod tests {
     use super::*;
     use crate::trace::ladder::tests::call;
+    use crate::trace::packet::Run;
     use crate::trace::pcap::Writer;
     use sip_message::Transport;
 
@@ -222,12 +223,14 @@ mod tests {
     }
 
     fn told(packets: &[Packet]) -> Vec<String> {
-        packets.iter().map(|packet| packet.to_json().to_string()).collect()
+        packets.iter().map(Packet::line).collect()
     }
 
     #[test]
     fn what_was_written_is_read_again_over_every_transport_and_family() {
         let mut packets = call();
+        let lines = vec!["ü".repeat(40_000)];
+        packets[0].runs.push(Run { route: "request_route".into(), lines });
         packets[2].sighting.transport = Transport::Tcp;
         packets[3].sighting.transport = Transport::Tcp;
         packets[4].sighting.source = "[2001:db8::2]:5080".parse().expect("a literal");

@@ -23,6 +23,8 @@ const LINKTYPE_RAW: u16 = 101;
 /// The most that one packet carries; larger messages over TCP take several.
 const MOST_PAYLOAD: usize = 65_000;
 const OPTION_COMMENT: u16 = 1;
+/// The most of a comment that is written: its length has 16 bits.
+const MOST_COMMENT: usize = 60_000;
 const UDP: u8 = 17;
 const TCP: u8 = 6;
 
@@ -53,8 +55,11 @@ impl<W: Write> Writer<W> {
         let seen = &packet.sighting;
         let mut comment = match seen.transport {
             Transport::Udp | Transport::Tcp => String::new(),
-            other => format!("over {}", other.uri_param()),
+            other => format!("over {}\n", other.uri_param()),
         };
+        for run in &packet.runs {
+            comment += &format!("{}\n{}\n", run.route, run.lines.join("\n"));
+        }
         if seen.transport == Transport::Udp {
             return self.write_packet(packet, &udp(packet), &comment);
         }
@@ -83,8 +88,10 @@ impl<W: Write> Writer<W> {
         body.extend((data.len() as u32).to_le_bytes());
         body.extend(data);
         pad(&mut body);
+        let comment = comment.trim_end();
         if !comment.is_empty() {
-            option(&mut body, OPTION_COMMENT, comment.as_bytes());
+            let end = comment.floor_char_boundary(MOST_COMMENT);
+            option(&mut body, OPTION_COMMENT, &comment.as_bytes()[..end]);
         }
         option(&mut body, 0, &[]);
         write_block(&mut self.out, 6, &body)

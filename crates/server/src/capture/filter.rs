@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use module_api::Sighting;
 use sip_message::{Message, NameAddr, Uri};
-
-use super::packet::Sighting;
 
 /// Conditions, of which all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,6 +100,7 @@ mod tests {
         let filter_read = Filter::parse(filter.split(' ').map(str::to_owned)).expect(filter);
         let sighting = Sighting {
             at: Duration::ZERO,
+            is_sent: false,
             transport: sip_message::Transport::Udp,
             source: "198.51.100.1:5070".parse().expect("a literal"),
             destination: "[2001:db8::1]:5060".parse().expect("a literal"),
