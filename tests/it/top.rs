@@ -1,4 +1,4 @@
-//! `serctl top` in a terminal that tmux draws, and where there is none.
+//! `serctl top` and `serctl trace` in a terminal that tmux draws, and `top` where there is none.
 //!
 //! Always `ser`, whatever is under test.
 
@@ -48,6 +48,11 @@ impl Drop for Terminal<'_> {
     }
 }
 
+fn ask(phone: &Endpoint, call: &str) {
+    phone.request(&format!("MESSAGE sip:nobody@{}", phone.server()), call, "1", "", "");
+    phone.expect("SIP/2.0 404 ");
+}
+
 fn command(subject: &Subject, words: &str) -> String {
     format!("{} --data-dir {} {words}", program_file("serctl").display(), subject.scratch().path().display())
 }
@@ -88,4 +93,49 @@ fn top_without_a_terminal_is_a_table_and_json_where_asked() {
     }
     let json: serde_json::Value = serde_json::from_str(&run(&["--json", "top"])).expect("it is JSON");
     assert!(json["figures"]["core:rcv_requests"].as_i64().is_some_and(|count| count > 0), "{json}");
+}
+
+#[test]
+fn trace_shows_calls_as_they_come_and_opens_them_down_to_the_script() {
+    let subject = Subject::start_ser(&Plan::script("tests/it/control/observed.cfg").option("--trace-memory=1"));
+    let phone = Endpoint::new(subject.address(Wire::Udp4));
+    ask(&phone, "before");
+    let terminal = Terminal::start(&subject, &command(&subject, "trace"));
+    let messages = |screen: &str| screen.lines().filter(|line| line.contains("  MESSAGE sip:caller@")).count();
+    terminal.wait_for(|screen| messages(screen) == 1 && screen.contains("404 Not Found"));
+    ask(&phone, "after");
+    terminal.wait_for(|screen| messages(screen) == 2);
+    // What the harness has asked to find the server is filtered out.
+    terminal.tmux(&["send-keys", "-l", "/method=message"]);
+    terminal.tmux(&["send-keys", "Enter"]);
+    terminal.wait_for(|screen| screen.starts_with("2 calls and other transactions, of method=message"));
+
+    terminal.tmux(&["send-keys", "Enter"]);
+    terminal.wait_for(|screen| screen.contains("Call-ID after") && screen.contains("- MESSAGE -"));
+    terminal.tmux(&["send-keys", "Enter"]);
+    terminal.wait_for(|screen| {
+        let lines = ["Call-ID: after", "Script: request_route", "sl_send_reply(\"404\", \"Not Found\")"];
+        lines.iter().all(|line| screen.contains(line))
+    });
+
+    let file = subject.scratch().file("seen.pcapng").to_string_lossy().into_owned();
+    terminal.tmux(&["send-keys", "s"]);
+    terminal.tmux(&["send-keys", "-N", "20", "BSpace"]);
+    terminal.tmux(&["send-keys", "-l", &file]);
+    terminal.tmux(&["send-keys", "Enter"]);
+    terminal.wait_for(|screen| screen.contains("2 messages are in "));
+    terminal.tmux(&["send-keys", "Left"]);
+    terminal.wait_for(|screen| screen.contains("enter: message and script"));
+    terminal.tmux(&["send-keys", "q"]);
+    assert!(subject.process().wait_until(PATIENCE, || !terminal.tmux(&["has-session"]).status.success()));
+    let read = Command::new(program_file("serctl")).args(["--json", "trace", &file]).output().expect("serctl is there");
+    let read: serde_json::Value = serde_json::from_slice(&read.stdout).expect("it is JSON");
+    assert_eq!((read[0]["call_id"].as_str(), read.as_array().map(Vec::len)), (Some("after"), Some(2)), "{read}");
+}
+
+#[test]
+fn trace_shows_a_server_that_keeps_nothing_no_empty_screen() {
+    let subject = start();
+    let terminal = Terminal::start(&subject, &format!("{}; cat", command(&subject, "trace")));
+    terminal.wait_for(|screen| screen.contains("start it with --trace-memory"));
 }

@@ -6,10 +6,11 @@ mod ladder;
 mod live;
 mod packet;
 mod pcap;
+mod screen;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -24,9 +25,12 @@ use packet::Packet;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without FILE the running server is asked, which keeps messages when it is started with `ser --trace-memory MIB`.
+In a terminal calls are shown live: enter opens a call and an arrow, / filters, s saves, q quits. Elsewhere, and with --follow,
+--save or --json, text is printed.
 
 Examples:
-  serctl trace --user alice                       ladders of what the server still knows
+  serctl trace                                    calls live in a terminal, each with its ladder; q quits
+  serctl trace --user alice | cat                 ladders of what the server still knows
   serctl trace --follow --method INVITE           a line for each message as it comes, until interrupted
   serctl trace --save calls.pcapng                for Wireshark, with the script's steps as comments
   tcpdump -w calls.pcap port 5060
@@ -73,6 +77,11 @@ pub(crate) fn run(arguments: &TraceArguments, client: Client, json: bool) -> Res
         Some(file) => from_file(file)?.into_iter().filter(|packet| packet.passes(&filter)).collect(),
         None => live.kept()?,
     };
+    let is_screen = !(json || arguments.follow || arguments.save.is_some()) && std::io::stdout().is_terminal();
+    if is_screen {
+        let live = arguments.file.is_none().then_some(live);
+        return screen::run(packets, live);
+    }
     let live = arguments.follow.then_some(live);
     match &arguments.save {
         Some(file) => save(file, &packets, live),
@@ -92,6 +101,17 @@ fn from_file(file: &Path) -> Result<Vec<Packet>> {
         bail!("{name} holds no SIP messages over UDP or TCP ({} packets were read)", read.frames);
     }
     Ok(read.packets)
+}
+
+/// Writes packets to a file as pcapng.
+fn write(file: &Path, packets: &[Packet]) -> Result<()> {
+    let name = file.display();
+    let out = File::create(file).with_context(|| format!("{name}"))?;
+    let mut writer = pcap::Writer::begin(BufWriter::new(out)).with_context(|| format!("{name}"))?;
+    for packet in packets {
+        writer.write(packet).with_context(|| format!("{name}"))?;
+    }
+    writer.flush().with_context(|| format!("{name}"))
 }
 
 fn save(file: &Path, packets: &[Packet], live: Option<Live>) -> Result<()> {
