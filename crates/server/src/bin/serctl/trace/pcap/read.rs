@@ -22,22 +22,34 @@ pub(crate) struct ReadFile {
 const MOST_BLOCK: u32 = 16 * 1024 * 1024;
 /// SIP messages that are kept; what follows is left out and the file said to be too long.
 const MOST_PACKETS: usize = 200_000;
+/// And their bytes in all.
+const MOST_BYTES: usize = 256 * 1024 * 1024;
 const MOST_INTERFACES: usize = 1024;
 
 /// Reads SIP messages.
 ///
 /// # Errors
 /// When it is no capture file. What is damaged later on is told in [`ReadFile::fault`].
-pub(crate) fn read(mut from: impl Read) -> Result<ReadFile> {
+pub(crate) fn read(from: impl Read) -> Result<ReadFile> {
+    read_within(from, MOST_BYTES)
+}
+
+fn read_within(mut from: impl Read, most_bytes: usize) -> Result<ReadFile> {
     let mut magic = [0; 4];
     if from.read_exact(&mut magic).is_err() {
         bail!("is too short for a capture file");
     }
     let mut file = ReadFile { packets: Vec::new(), frames: 0, fault: None };
     let mut segments = Segments::default();
+    let mut bytes = 0;
     let mut take = |link, at, data: &[u8]| {
         file.frames += 1;
+        let before = file.packets.len();
         segments.take(link, at, data, &mut file.packets);
+        bytes += file.packets[before..].iter().map(|packet| packet.sighting.bytes.len()).sum::<usize>();
+        if bytes > most_bytes {
+            return Err(format!("the file holds more than {most_bytes} bytes of messages"));
+        }
         match file.packets.len() < MOST_PACKETS {
             true => Ok(()),
             false => Err(format!("the file holds more than {MOST_PACKETS} messages")),
@@ -333,5 +345,16 @@ mod tests {
             }
         }
         assert!(read(&b"GIF8"[..]).is_err() && read(&b""[..]).is_err());
+    }
+
+    #[test]
+    fn of_a_file_with_more_than_is_held_the_beginning_is_shown() {
+        let packets = call();
+        let all: usize = packets.iter().map(|packet| packet.sighting.bytes.len()).sum();
+        let file = written(&packets);
+        assert_eq!(read_within(&file[..], all).expect("a capture").fault, None);
+        let cut = read_within(&file[..], all - 1).expect("a capture");
+        assert_eq!(cut.fault, Some(format!("the file holds more than {} bytes of messages", all - 1)));
+        assert_eq!(cut.packets.len(), packets.len());
     }
 }

@@ -29,8 +29,10 @@ struct Stream {
 const MOST_STREAMS: usize = 1024;
 /// Segments that wait for a missing one; beyond that it is given up, as when the capture has lost it.
 const MOST_AHEAD: usize = 64;
+/// And their bytes.
+const MOST_AHEAD_BYTES: usize = 128 * 1024;
 /// Bytes of a message that is not whole; what is more is no SIP.
-const MOST_BUFFER: usize = 256 * 1024;
+const MOST_BUFFER: usize = 128 * 1024;
 /// Half of the space of sequence numbers: what is further on lies behind.
 const HALF: u32 = 1 << 31;
 
@@ -90,7 +92,8 @@ impl Stream {
         if let Some(sequence) = self.ahead.keys().copied().find(|sequence| next.wrapping_sub(*sequence) < HALF) {
             return self.ahead.remove(&sequence).map(|payload| (sequence, payload));
         }
-        if self.ahead.len() <= MOST_AHEAD {
+        let bytes: usize = self.ahead.values().map(Vec::len).sum();
+        if self.ahead.len() <= MOST_AHEAD && bytes <= MOST_AHEAD_BYTES {
             return None;
         }
         let sequence = self.ahead.keys().copied().min_by_key(|sequence| sequence.wrapping_sub(next))?;
