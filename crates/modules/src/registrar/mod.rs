@@ -1,6 +1,7 @@
 //! The registrar: REGISTER in, bindings out (RFC 3261 section 10).
 
 mod aor;
+mod fetched;
 mod lookup;
 mod question;
 mod save;
@@ -19,10 +20,18 @@ pub static MODULE: Module = Module {
         save::SAVE_NOREPLY,
         lookup::LOOKUP,
         crate::also("lookup_contact", lookup::LOOKUP),
+        lookup::TO_BRANCHES,
+        lookup::BRANCHES,
+        fetched::LOOKUP_XAVP,
+        fetched::FETCH,
+        fetched::FREE,
+        save::SEND_REPLY,
+        question::FROM_USER,
         question::REGISTERED,
         question::UNREGISTER,
         question::ADD_SOCK_HDR,
     ],
+    variables: &[fetched::ULC],
     statistics: &[
         Statistic {
             group: "registrar",

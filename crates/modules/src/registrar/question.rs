@@ -1,10 +1,13 @@
 //! Questions about registrations, and taking one back.
 
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use module_api::{Arrival, Call, Function, Outcome, Param, ParamKind, Routes};
+use sip_message::{Scheme, Transport, Uri};
 use store::Change;
 
 use super::aor::with_table;
+use super::lookup::subject;
 use super::settings::Registrar;
+use crate::usrloc::Contact;
 
 pub(super) const REGISTERED: Function = Function {
     name: "registered",
@@ -14,10 +17,7 @@ pub(super) const REGISTERED: Function = Function {
     example: "if (registered(\"location\", \"$fu\")) xlog(\"a phone of ours\\n\");",
     run: |call| {
         with_table(call, |call, table| {
-            let uri = match call.text(1) {
-                uri if uri.is_empty() => call.context.target.uri.clone(),
-                uri => uri,
-            };
+            let uri = subject(call);
             let Some(aor) = call.state::<Registrar>().aor(&uri) else { return Outcome::FALSE };
             let contacts = table.bindings.contacts(&aor.key, call.host.unix_time().as_secs());
             (!contacts.is_empty()).into()
@@ -37,6 +37,39 @@ pub(super) const UNREGISTER: Function = Function {
     example: "unregister(\"location\", \"$fu\");",
     run: |call| with_table(call, |call, table| unregister(call, &table)),
 };
+
+pub(super) const FROM_USER: Function = Function {
+    name: "reg_from_user",
+    params: &[
+        Param::required("table", ParamKind::Str),
+        Param::required("uri", ParamKind::Format),
+        Param::required("mode", ParamKind::Int),
+    ],
+    routes: Routes::ANY,
+    doc: "True when the message came from where a contact of the address is: from the place that its REGISTER came from, \
+          where that was kept, else from the address that the contact names. Mode 0 compares address, port and transport, 1 \
+          the address alone.",
+    example: "if (!reg_from_user(\"location\", \"$fu\", 0)) sl_send_reply(\"403\", \"Register first\");",
+    run: |call| {
+        with_table(call, |call, table| {
+            let Some(aor) = call.state::<Registrar>().aor(&call.text(1)) else { return Outcome::FALSE };
+            let contacts = table.bindings.contacts(&aor.key, call.host.unix_time().as_secs());
+            let (arrival, address_alone) = (call.context.arrival, call.int(2).is_some_and(|mode| mode != 0));
+            contacts.iter().any(|contact| is_from(contact, &arrival, address_alone)).into()
+        })
+    },
+};
+
+fn is_from(contact: &Contact, arrival: &Arrival, address_alone: bool) -> bool {
+    let uri = if contact.received.is_empty() { &contact.binding.uri } else { &contact.received };
+    let Ok(uri) = Uri::parse(uri) else { return false };
+    if uri.host.address() != Some(arrival.source.ip()) {
+        return false;
+    }
+    let transport = uri.transport().unwrap_or(if uri.scheme == Scheme::Sips { Transport::Tls } else { Transport::Udp });
+    let port = uri.port.unwrap_or(transport.default_port());
+    address_alone || (port == arrival.source.port() && transport == arrival.transport)
+}
 
 pub(super) const ADD_SOCK_HDR: Function = Function {
     name: "add_sock_hdr",
@@ -80,6 +113,7 @@ fn unregister(call: &mut Call<'_>, table: &crate::usrloc::LocationTable) -> Outc
 mod tests {
     use super::super::MODULE;
     use crate::testing::{Bench, INVITE, registrar_state};
+    use sip_message::Transport;
     use std::sync::Arc;
 
     #[test]
@@ -92,6 +126,24 @@ mod tests {
         assert_eq!(bench.run(&MODULE, "registered", &["location"]), 1);
         assert_eq!(bench.run(&MODULE, "unregister", &["location", "sip:bob@example.com"]), 1);
         assert_eq!(bench.run(&MODULE, "unregister", &["location", "sip:bob@example.com"]), -1);
+    }
+
+    #[test]
+    fn who_sends_from_where_he_registered_is_recognized() {
+        let state = registrar_state(&[]);
+        let text = INVITE.replace("INVITE", "REGISTER");
+        assert_eq!(Bench::with_state(&text, Arc::clone(&state)).run(&MODULE, "save", &["location"]), 1);
+        let bob = "sip:bob@example.com";
+        let check = |source: &str, transport, mode: &str, code| {
+            let mut bench = Bench::with_state(INVITE, Arc::clone(&state));
+            (bench.context.arrival.source, bench.context.arrival.transport) = (source.parse().unwrap(), transport);
+            assert_eq!(bench.run(&MODULE, "reg_from_user", &["location", bob, mode]), code, "{source} {mode}");
+        };
+        check("198.51.100.7:5070", Transport::Udp, "0", 1);
+        check("198.51.100.7:5071", Transport::Udp, "0", -1);
+        check("198.51.100.7:5070", Transport::Tcp, "0", -1);
+        check("198.51.100.7:5071", Transport::Tcp, "1", 1);
+        check("198.51.100.8:5070", Transport::Udp, "1", -1);
     }
 
     #[test]

@@ -39,6 +39,15 @@ pub(super) const SAVE_NOREPLY: Function = Function {
     run: |call| save(call, NO_REPLY),
 };
 
+pub(super) const SEND_REPLY: Function = Function {
+    name: "reg_send_reply",
+    params: &[],
+    routes: Routes::REQUEST,
+    doc: "Sends the reply that save() had ready when its flags told it to send none. False when there is none.",
+    example: "if (save(\"location\", \"0x02\")) reg_send_reply();",
+    run: send_later,
+};
+
 const MEMORY_ONLY: i64 = 1;
 const NO_REPLY: i64 = 2;
 const ONLY_CONTACT: i64 = 4;
@@ -370,13 +379,31 @@ fn refused_code(call: &Call<'_>, own: i64) -> i64 {
 
 fn answer(call: &mut Call<'_>, code: u16, reason: &str, headers: &[u8], flags: i64) {
     if flags & NO_REPLY != 0 {
+        let headers = Bytes::copy_from_slice(headers);
+        call.context.set_note(Unsent { code, reason: Bytes::copy_from_slice(reason.as_bytes()), headers });
         return;
     }
-    let reply = Reply { code, reason: reason.as_bytes(), headers };
+    send(call, &Reply { code, reason: reason.as_bytes(), headers });
+}
+
+/// A reply that save() was told to leave to reg_send_reply().
+struct Unsent {
+    code: u16,
+    reason: Bytes,
+    headers: Bytes,
+}
+
+fn send_later(call: &mut Call<'_>) -> Outcome {
+    let Some(unsent) = call.context.take_note::<Unsent>() else { return Outcome::FALSE };
+    send(call, &Reply { code: unsent.code, reason: &unsent.reason, headers: &unsent.headers });
+    Outcome::TRUE
+}
+
+fn send(call: &mut Call<'_>, reply: &Reply<'_>) {
     // What fails here is that the phone named no address to reply to; there is nobody to tell.
     let _ = match call.context.transaction {
-        Some(_) => call.host.reply(call.context, &reply),
-        None => call.host.reply_stateless(call.context, &reply),
+        Some(_) => call.host.reply(call.context, reply),
+        None => call.host.reply_stateless(call.context, reply),
     };
 }
 
@@ -433,12 +460,16 @@ mod tests {
     }
 
     #[test]
-    fn flags_silence_the_reply_and_clear_other_contacts() {
+    fn flags_put_the_reply_off_and_clear_other_contacts() {
         let state = registrar_state(&[]);
         let text = register(1, "Contact: <sip:a@one>, <sip:a@two>\r\n");
         let mut bench = Bench::with_state(&text, std::sync::Arc::clone(&state));
         assert_eq!(bench.run(&MODULE, "save", &["location", "0x02"]), 1);
         assert!(bench.host.done.is_empty());
+        assert_eq!(bench.run(&MODULE, "reg_send_reply", &[]), 1);
+        let listed = "Contact: <sip:a@one>;expires=3600, <sip:a@two>;expires=3600|";
+        assert_eq!(bench.host.done, [format!("stateless 200 OK {listed}")]);
+        assert_eq!(bench.run(&MODULE, "reg_send_reply", &[]), -1);
         let mut bench = Bench::with_state(&register(2, "Contact: <sip:a@three>\r\n"), state);
         bench.run(&MODULE, "save", &["location", "4"]);
         assert_eq!(bench.host.done, ["stateless 200 OK Contact: <sip:a@three>;expires=3600|"]);
