@@ -236,3 +236,117 @@ fn what_waits_for_the_end_of_a_call_does_not_outlive_it_for_long() {
     network.advance(Duration::from_secs(61));
     assert!(network.deferred_count() < 10, "{}", network.deferred_count());
 }
+
+// RFC 3515 section 2.4.
+#[test]
+fn a_side_is_asked_to_call_somebody_else() {
+    let mut network = network(
+        "",
+        &TRACK.replace(
+            "if (loose_route())",
+            "if (is_method(\"INFO\")) { dlg_refer(\"callee\", \"sip:desk@example.com\"); sl_send_reply(\"200\", \"OK\"); exit; }\n\
+             if (loose_route())",
+        ),
+    );
+    let (route, _) = call(&mut network);
+    network.send(CALLER, &with_line(&request("INFO", "z9hG4bK3", ";tag=b1"), &route));
+    network.settle();
+    let refer = network.received_one(CALLEE);
+    assert!(refer.starts_with("REFER sip:bob@203.0.113.1:5080 SIP/2.0\r\n"), "{refer}");
+    for expected in [
+        "Refer-To: <sip:desk@example.com>\r\n",
+        "Contact: <sip:alice@198.51.100.1:5070>\r\n",
+        "From: <sip:alice@example.com>;tag=a1\r\n",
+        "To: <sip:bob@example.com>;tag=b1\r\n",
+        "Call-ID: c1@198.51.100.1\r\n",
+    ] {
+        assert!(refer.contains(expected), "{expected} in {refer}");
+    }
+}
+
+// RFC 3264 section 5.1, RFC 3515, RFC 5589 section 6.1.
+#[test]
+fn two_parties_are_brought_together_by_a_call_on_hold_and_a_refer() {
+    let mut network = network(
+        "modparam(\"dialog\", \"bridge_controller\", \"sip:switch@example.com\")",
+        "request_route { dlg_bridge(\"sip:bob@203.0.113.1:5080\", \"sip:carol@example.com\"); sl_send_reply(\"200\", \"OK\"); }",
+    );
+    network.send(CALLER, &request("OPTIONS", "z9hG4bK1", ""));
+    network.settle();
+    let invite = network.received_one(CALLEE);
+    assert!(invite.starts_with("INVITE sip:bob@203.0.113.1:5080 SIP/2.0\r\n"), "{invite}");
+    assert!(invite.contains("From: <sip:switch@example.com>;tag=") && invite.contains("a=inactive\r\n"), "{invite}");
+    network.send(CALLEE, &answer(&invite, "200 OK"));
+    network.settle();
+    let sent: Vec<String> = network.received(CALLEE).iter().map(|arrived| arrived.text()).collect();
+    assert!(sent[0].starts_with("ACK sip:bob@203.0.113.1:5080 SIP/2.0\r\n"), "{sent:?}");
+    assert!(sent[1].starts_with("REFER ") && sent[1].contains("Refer-To: <sip:carol@example.com>\r\n"), "{sent:?}");
+    network.send(CALLEE, &answer(&sent[1], "202 Accepted"));
+    network.settle();
+    let bye = network.received_one(CALLEE);
+    assert!(bye.starts_with("BYE sip:bob@203.0.113.1:5080 SIP/2.0\r\n") && bye.contains(";tag=b1"), "{bye}");
+    network.send(CALLEE, &answer(&bye, "200 OK"));
+    network.advance(Duration::from_secs(40));
+    assert_eq!(network.transaction_count(), 0);
+}
+
+#[test]
+fn a_party_that_does_not_answer_is_asked_for_nothing() {
+    let mut network =
+        network("", "request_route { dlg_bridge(\"sip:bob@203.0.113.1:5080\", \"sip:carol@example.com\"); drop; }");
+    network.send(CALLER, &request("OPTIONS", "z9hG4bK1", ""));
+    network.settle();
+    let invite = network.received_one(CALLEE);
+    network.send(CALLEE, &answer(&invite, "486 Busy Here"));
+    network.advance(Duration::from_secs(40));
+    assert!(network.start_lines(CALLEE).iter().all(|line| line.starts_with("ACK ")));
+    assert_eq!(network.transaction_count(), 0);
+}
+
+#[test]
+fn a_request_within_goes_to_the_contact_of_the_other_side() {
+    let routes = TRACK.replace(
+        "if (loose_route())",
+        "if (is_method(\"INFO\") && dlg_set_ruri()) { t_relay(); exit; }\nif (loose_route())",
+    );
+    let mut network = network("", &routes);
+    let (_, _) = call(&mut network);
+    let info =
+        request("INFO", "z9hG4bK3", ";tag=b1").replace("sip:bob@203.0.113.1:5080 SIP", "sip:server@198.18.0.1 SIP");
+    network.send(CALLER, &info);
+    network.settle();
+    assert_eq!(network.start_lines(CALLEE), ["INFO sip:bob@203.0.113.1:5080 SIP/2.0"]);
+}
+
+#[test]
+fn a_call_without_transactions_is_tracked_by_what_the_script_says() {
+    let mut network = network(
+        "",
+        "request_route {\n\
+           if ($rm == \"OPTIONS\") { sl_send_reply(\"200\", \"$DLG_count\"); exit; }\n\
+           if ($rm == \"INVITE\") { dlg_manage(); record_route(); forward(); exit; }\n\
+           dlg_update_state(); xlog(\"L_NOTICE\", \"$rm $DLG_status\\n\"); forward();\n\
+         }\n\
+         onreply_route { dlg_update_state(); xlog(\"L_NOTICE\", \"$rs $DLG_status\\n\"); }",
+    );
+    let count = |network: &mut Network, n: u32| {
+        network.send(CALLER, &request("OPTIONS", &format!("z9hG4bKo{n}"), "").replace("c1@", "o1@"));
+        network.settle();
+        network.received_one(CALLER).lines().next().unwrap_or_default().to_owned()
+    };
+    network.send(CALLER, &request("INVITE", "z9hG4bK1", ""));
+    network.settle();
+    let invite = network.received_one(CALLEE);
+    network.send(CALLEE, &answer(&invite, "180 Ringing"));
+    network.send(CALLEE, &answer(&invite, "200 OK"));
+    network.settle();
+    network.received(CALLER);
+    assert_eq!(network.logged(), ["180 2", "200 3"]);
+    network.send(CALLER, &request("ACK", "z9hG4bK2", ";tag=b1"));
+    network.settle();
+    assert_eq!(network.logged(), ["ACK 4"]);
+    assert_eq!(count(&mut network, 1), "SIP/2.0 200 1");
+    network.send(CALLER, &request("BYE", "z9hG4bK3", ";tag=b1"));
+    network.settle();
+    assert_eq!(count(&mut network, 2), "SIP/2.0 200 0");
+}

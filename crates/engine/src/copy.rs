@@ -17,6 +17,10 @@ use crate::transaction::{Branch, Transaction};
 use crate::wait::{Finished, Waiting};
 use crate::worker_core::Core;
 
+/// Noted in a context that carries bytes which leave as they are.
+#[derive(Clone)]
+struct Verbatim(Bytes);
+
 /// What a copy of a request is made from.
 struct Copy<'a> {
     message: &'a Message,
@@ -144,6 +148,14 @@ impl Core {
         self.forward_in_round(context, to, 1)
     }
 
+    /// Sends bytes as they are to where `target` leads.
+    pub(crate) fn send_verbatim(&mut self, context: &Context, target: Target, bytes: Bytes) -> Result<(), RelayError> {
+        let mut carrier = Context::new(std::sync::Arc::clone(&context.message), context.arrival, context.kind);
+        carrier.target = target;
+        carrier.set_note(Verbatim(bytes));
+        self.forward_in_round(&mut carrier, None, 1)
+    }
+
     fn forward_in_round(&mut self, context: &mut Context, to: Option<&Bytes>, round: u8) -> Result<(), RelayError> {
         let mut target = context.target.clone();
         if let Some(to) = to {
@@ -162,6 +174,9 @@ impl Core {
                 copy.record_route.clone_from(&context.record_route);
                 copy.own_via.clone_from(&context.own_via);
                 copy.is_rport_forced = context.is_rport_forced;
+                if let Some(bytes) = context.note::<Verbatim>() {
+                    copy.set_note(bytes.clone());
+                }
                 let id = self.wait(Waiting::Stateless { context: Box::new(copy), round });
                 let answer = self.shared.names.ask(questions);
                 let work = Box::pin(async move {
@@ -186,6 +201,10 @@ impl Core {
     fn send_stateless(&mut self, context: &Context, target: &Target, hop: Hop) -> Result<(), RelayError> {
         let way =
             self.way_to(&hop, target.socket, &context.arrival, target.connection).ok_or(RelayError::Unresolvable)?;
+        if let Some(Verbatim(bytes)) = context.note() {
+            self.outbox.push(Outgoing { way, bytes: bytes.clone(), sender: None });
+            return Ok(());
+        }
         let identity = forward::stateless_identity(&context.message, self.shared.key.hasher());
         let via_branch = branch::stateless(identity, self.loop_hash(&context.message));
         let copy = Copy {
@@ -246,19 +265,20 @@ impl Core {
 
     /// Sends a reply of no transaction on by its next Via. Names are not looked up for it: a Via of a
     /// request that passed here carries `received` unless it holds the very address (18.2.1).
-    pub(crate) fn forward_stray_reply(&mut self, context: &Context) {
+    /// False when it leads nowhere.
+    pub(crate) fn forward_stray_reply(&mut self, context: &Context) -> bool {
         let reply = &context.message;
         let mut edits = Edits::new();
         if !forward::pop_via(reply, &mut edits) {
             self.shared.statistics.stray_replies.increment();
-            return;
+            return false;
         }
-        let Some((transport, peer)) = next_via_address(reply) else { return };
+        let Some((transport, peer)) = next_via_address(reply) else { return false };
         let hop = Hop { address: peer, transport, host: None };
-        if let Some(way) = self.way_to(&hop, None, &context.arrival, None) {
-            let bytes = write_reply(reply, &context.edits, edits, transport.is_reliable());
-            self.send_reply_bytes(way, bytes);
-        }
+        let Some(way) = self.way_to(&hop, None, &context.arrival, None) else { return false };
+        let bytes = write_reply(reply, &context.edits, edits, transport.is_reliable());
+        self.send_reply_bytes(way, bytes);
+        true
     }
 }
 

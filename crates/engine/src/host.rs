@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use module_api::{
     Context, Host, HttpAnswer, Job, JsonRpc, Level, Matched, NewTransaction, OnAnswer, OwnRequest, Pending, RelayError,
-    RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, Standing, TransactionKey, Watch,
+    RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, Standing, Target, TransactionKey, Watch,
 };
 use sip_message::Transport;
 
@@ -48,6 +48,14 @@ impl Host for Core {
         let result = self.forward_stateless(context, to);
         context.set_note(Refusal(result.err()));
         result
+    }
+
+    fn send_bytes(&mut self, context: &Context, target: Target, bytes: Bytes) -> Result<(), RelayError> {
+        self.send_verbatim(context, target, bytes)
+    }
+
+    fn forward_reply(&mut self, context: &Context) -> bool {
+        self.forward_stray_reply(context)
     }
 
     fn matched(&mut self, context: &Context) -> Matched {

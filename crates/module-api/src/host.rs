@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_message::{Message, Transport};
 
-use crate::{Context, HttpAnswer, Job, JsonRpc, OnAnswer, OwnRequest, RouteId, RouteKind, TransactionKey, Watch};
+use crate::{
+    Context, HttpAnswer, Job, JsonRpc, OnAnswer, OwnRequest, RouteId, RouteKind, Target, TransactionKey, Watch,
+};
 
 /// The server as a module sees it: time, names, transactions and sending.
 ///
@@ -46,6 +48,23 @@ pub trait Host {
     /// # Errors
     /// When there is nowhere to send to.
     fn forward(&mut self, context: &mut Context, to: Option<&Bytes>) -> Result<(), RelayError>;
+
+    /// Sends bytes as they are to where `target` leads (RFC 3263), in no transaction and without a Via of ours. The
+    /// context says by which socket the message came, which is preferred.
+    ///
+    /// # Errors
+    /// When there is nowhere to send to.
+    fn send_bytes(&mut self, context: &Context, target: Target, bytes: Bytes) -> Result<(), RelayError> {
+        drop((context, target, bytes));
+        Err(RelayError::Unresolvable)
+    }
+
+    /// Sends the reply at hand on by its second Via, with the edits of the context and without its transaction. False
+    /// when that Via leads nowhere.
+    fn forward_reply(&mut self, context: &Context) -> bool {
+        let _ = context;
+        false
+    }
 
     /// What the message is to the transactions at hand, without changing any.
     fn matched(&mut self, context: &Context) -> Matched;

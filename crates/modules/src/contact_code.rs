@@ -77,7 +77,8 @@ pub(crate) fn decode_header(call: &mut Call<'_>, separator: Separator) -> Outcom
     change_contacts(call, |uri| decoded(uri, separator).map(|(uri, _)| uri))
 }
 
-fn change_contacts(call: &mut Call<'_>, new: impl Fn(&[u8]) -> Option<Bytes>) -> Outcome {
+/// Changes the URI of each Contact as `new` says; false when it changes none.
+pub(crate) fn change_contacts(call: &mut Call<'_>, new: impl Fn(&[u8]) -> Option<Bytes>) -> Outcome {
     let message = Arc::clone(&call.context.message);
     let contacts = message.contacts().filter_map(|contact| contact.ok()?.address());
     let changes: Vec<(Span, Bytes)> =

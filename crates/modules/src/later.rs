@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use module_api::{Call, Function, Module, Outcome, Param, ParamKind, Parameter, Routes, SettingKind};
+use bytes::Bytes;
+use module_api::{
+    Call, Function, Host, KeyRule, Module, Outcome, Param, ParamKind, Parameter, RouteKind, Routes, Selector,
+    SettingKind, Value, Variable, made_up_context,
+};
 
 use crate::tm::suspend::{continue_later, sleep};
 
@@ -11,7 +15,8 @@ pub static MODULE: Module = Module {
     name: "async",
     doc: "Goes on with a request after a while, without keeping anybody else waiting.",
     parameters: &[ignored("workers", "1"), ignored("ms_timer", "0"), ignored("return", "0"), ignored("mode", "0")],
-    functions: &[ROUTE, MS_ROUTE, SLEEP, MS_SLEEP, TASK_ROUTE, TASK_GROUP_ROUTE],
+    functions: &[ROUTE, MS_ROUTE, SLEEP, MS_SLEEP, TASK_ROUTE, TASK_GROUP_ROUTE, TASK_DATA, TASK_GROUP_DATA],
+    variables: &[ASYNC],
     ..Module::EMPTY
 };
 
@@ -84,6 +89,70 @@ const TASK_GROUP_ROUTE: Function = Function {
     example: "async_task_group_route(\"SLOW\", \"tasks\");",
     run: TASK_ROUTE.run,
 };
+
+const TASK_DATA: Function = Function {
+    name: "async_task_data",
+    params: &[Param::required("route", ParamKind::Format), Param::required("data", ParamKind::Format)],
+    routes: Routes::ANY,
+    doc: "Runs route[NAME] on its own, beside this request, with a text as $async(data) and with a made-up message. The \
+          request goes on at once. False when there is no such route, and when too much waits already.",
+    example: "async_task_data(\"COUNT\", \"$fU called\");",
+    run: |call| {
+        let data = call.text(1);
+        beside(call, data)
+    },
+};
+
+const TASK_GROUP_DATA: Function = Function {
+    name: "async_task_group_data",
+    params: &[
+        Param::required("route", ParamKind::Format),
+        Param::required("group", ParamKind::Format),
+        Param::required("data", ParamKind::Format),
+    ],
+    routes: Routes::ANY,
+    doc: "As async_task_data(): there is one group of workers only.",
+    example: "async_task_group_data(\"COUNT\", \"tasks\", \"$fU called\");",
+    run: |call| {
+        let data = call.text(2);
+        beside(call, data)
+    },
+};
+
+const ASYNC: Variable = Variable {
+    name: "async",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "In a route that async_task_data() runs: $async(data), the text that it was given.",
+    example: "xlog(\"$async(data)\\n\");",
+    read: |call, selector: &Selector<'_>| match selector.key() {
+        b"data" => call.context.note::<Given>().map_or(Value::Null, |given| Value::Str(given.0.clone())),
+        _ => Value::Null,
+    },
+    write: None,
+};
+
+/// What a route that runs on its own was given; a note of its context.
+struct Given(Bytes);
+
+fn beside(call: &mut Call<'_>, data: Bytes) -> Outcome {
+    let name = call.text(0);
+    let name = String::from_utf8_lossy(&name);
+    // The route is looked up now, so that a mistake shows where it was made, and again when it runs: a reload may
+    // have come between.
+    if call.host.find_route(None, RouteKind::Request, &name).is_none() {
+        return Outcome::fail(format!("async_task_data: there is no route[{name}]"));
+    }
+    let name = name.into_owned();
+    let run = move |host: &mut dyn Host| {
+        if let Some(route) = host.find_route(None, RouteKind::Request, &name) {
+            let mut context = made_up_context(host);
+            context.set_note(Given(data));
+            host.start_route(route, context);
+        }
+    };
+    call.host.after(Duration::ZERO, Box::new(run)).into()
+}
 
 /// Longer than this no caller waits.
 const LONGEST: Duration = Duration::from_secs(3600);

@@ -75,6 +75,7 @@ mod radius_servers;
 mod radius_testing;
 mod rewrite;
 mod rows;
+mod rpid;
 mod setting;
 mod subject;
 #[cfg(test)]

@@ -31,7 +31,12 @@ pub static MODULE: Module = Module {
             default: "7",
             doc: "The URIs that are checked: 1 Request-URI, 2 From, 4 To, 8 Contact.",
         },
-        Parameter { name: "noreply", kind: SettingKind::Int, default: "0", doc: "1 leaves the reply to the script." },
+        Parameter {
+            name: "noreply",
+            kind: SettingKind::Int,
+            default: "0",
+            doc: "1 leaves the reply to sanity_reply().",
+        },
         Parameter {
             name: "proxy_require",
             kind: SettingKind::Ignored,
@@ -39,7 +44,7 @@ pub static MODULE: Module = Module {
             doc: "Has no effect: the proxy knows no extensions.",
         },
     ],
-    functions: &[CHECK],
+    functions: &[CHECK, REPLY],
     variables: &[],
     make: |setup: &mut Setup<'_>| -> Result<Arc<dyn State>, SetupError> {
         Ok(Arc::new(Defaults {
@@ -72,6 +77,24 @@ const CHECK: Function = Function {
     run: check,
 };
 
+const REPLY: Function = Function {
+    name: "sanity_reply",
+    params: &[],
+    routes: Routes::REQUEST,
+    doc: "Sends the error that sanity_check() found last and, with noreply 1, kept back. False when there is none.",
+    example: "if (!sanity_check()) { sanity_reply(); exit; }",
+    run: |call| match call.context.take_note::<Kept>() {
+        Some(Kept(refusal)) => {
+            send(call, &refusal);
+            Outcome::TRUE
+        }
+        None => Outcome::FALSE,
+    },
+};
+
+/// A refusal that has not been sent; a note of the request.
+struct Kept(Refusal);
+
 const SCHEME: i64 = 2;
 const EXPIRES: i64 = 256;
 const PROXY_REQUIRE: i64 = 512;
@@ -88,17 +111,23 @@ fn check(call: &mut Call<'_>) -> Outcome {
         false => default,
     };
     let (checks, uris) = (number(0, defaults.checks), number(1, defaults.uris));
-    let Some((code, reason, headers)) = fault(&call.context.message, checks, uris) else { return Outcome::TRUE };
+    let Some(refusal) = fault(&call.context.message, checks, uris) else { return Outcome::TRUE };
     let takes_reply = call.context.message.is_request() && call.context.message.method() != Method::Ack;
-    if !defaults.is_silent && takes_reply {
-        let reply = Reply { code, reason: reason.as_bytes(), headers: &headers };
-        // What fails here is that there is nowhere to reply to; the request is refused all the same.
-        let _ = match call.context.transaction {
-            Some(_) => call.host.reply(call.context, &reply),
-            None => call.host.reply_stateless(call.context, &reply),
-        };
+    match takes_reply {
+        true if defaults.is_silent => call.context.set_note(Kept(refusal)),
+        true => send(call, &refusal),
+        false => {}
     }
     if defaults.ends_script { Outcome::Value(0) } else { Outcome::FALSE }
+}
+
+fn send(call: &mut Call<'_>, (code, reason, headers): &Refusal) {
+    let reply = Reply { code: *code, reason: reason.as_bytes(), headers };
+    // What fails here is that there is nowhere to reply to; the request is refused all the same.
+    let _ = match call.context.transaction {
+        Some(_) => call.host.reply(call.context, &reply),
+        None => call.host.reply_stateless(call.context, &reply),
+    };
 }
 
 fn fault(message: &Message, checks: i64, uris: i64) -> Option<Refusal> {
@@ -178,6 +207,19 @@ mod tests {
         check(&with("Expires: soon"), Some("stateless 400 Bad Expires"));
         check(&with("Authorization: Digest username="), Some("stateless 400 Bad Credentials"));
         check(&INVITE.replace("sip:alice@198.51.100.7:5070", "sip:alice@:5070"), Some("stateless 400 Bad URI"));
+    }
+
+    #[test]
+    fn a_refusal_can_wait_for_the_script() {
+        let text = INVITE.replace("Subject", "Proxy-Require: foo\r\nSubject");
+        let defaults = Defaults { checks: 3047, uris: 7, ends_script: false, is_silent: true };
+        let mut bench = Bench::with_state(&text, Arc::new(defaults));
+        assert_eq!(bench.run(&MODULE, "sanity_reply", &[]), -1);
+        assert_eq!(bench.run(&MODULE, "sanity_check", &[]), -1);
+        assert!(bench.host.done.is_empty());
+        assert_eq!(bench.run(&MODULE, "sanity_reply", &[]), 1);
+        assert_eq!(bench.host.done, ["stateless 420 Bad Extension Unsupported: foo|"]);
+        assert_eq!(bench.run(&MODULE, "sanity_reply", &[]), -1);
     }
 
     #[test]

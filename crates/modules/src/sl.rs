@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use module_api::{
-    Call, Context, Event, Function, Matched, Module, Outcome, Param, ParamKind, Parameter, Reply, Routes, SettingKind,
+    Call, Context, Event, Function, Matched, Module, Outcome, Param, ParamKind, Parameter, Reply, RouteKind, Routes,
+    SettingKind,
 };
 
 use crate::tm::RelayFailure;
@@ -34,6 +35,7 @@ pub static MODULE: Module = Module {
         REPLY_ERROR,
         crate::also("send_reply_error", REPLY_ERROR),
         FILTER_ACK,
+        FORWARD_REPLY,
     ],
     events: &EVENTS,
     ..Module::EMPTY
@@ -106,6 +108,17 @@ const REPLY_ERROR: Function = Function {
     },
 };
 
+const FORWARD_REPLY: Function = Function {
+    name: "sl_forward_reply",
+    params: &[Param::optional("code", ParamKind::StatusCode), Param::optional("reason", ParamKind::Format)],
+    routes: Routes::of(RouteKind::Reply),
+    doc: "Sends the reply on now, by its second Via, where asked with another code of the same class and another reason. It \
+          goes on once more when the script is over, unless that drops it. False when the Via leads nowhere or the class \
+          differs.",
+    example: "if ($rs == 404) { sl_forward_reply(\"480\", \"Temporarily Unavailable\"); drop; }",
+    run: forward_reply,
+};
+
 const FILTER_ACK: Function = Function {
     name: "sl_filter_ACK",
     params: &[],
@@ -162,6 +175,27 @@ fn redirect_contacts(context: &Context) -> Bytes {
     let targets: Vec<_> =
         first.into_iter().chain(&context.branches).map(|target| (target.uri.clone(), target.q)).collect();
     sip_proto::redirect::contact_header(&targets)
+}
+
+/// Changes the start line of the copy alone: what the transaction does by the reply must fit what came.
+fn forward_reply(call: &mut Call<'_>) -> Outcome {
+    let message = std::sync::Arc::clone(&call.context.message);
+    let Some(came) = message.status() else { return Outcome::FALSE };
+    let edits = call.context.edits.clone();
+    if let Some(code) = call.int(0) {
+        let reason = match call.arg_count() {
+            1 => Bytes::copy_from_slice(message.reason()),
+            _ => call.text(1),
+        };
+        if code / 100 != i64::from(came / 100) || reason.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return Outcome::FALSE;
+        }
+        let line = [format!("SIP/2.0 {code} ").as_bytes(), &reason].concat();
+        call.context.edits.replace(message.start_line(), line);
+    }
+    let is_sent = call.host.forward_reply(call.context);
+    call.context.edits = edits;
+    is_sent.into()
 }
 
 #[cfg(test)]
@@ -223,5 +257,25 @@ mod tests {
     fn what_is_no_status_code_is_not_sent() {
         check(&mut Bench::invite(), "sl_send_reply", &["99", "x"], -1, &[]);
         check(&mut Bench::invite(), "sl_send_reply", &["abc", "x"], -1, &[]);
+    }
+
+    #[test]
+    fn a_reply_goes_on_with_another_code_of_its_class() {
+        let mut bench = Bench::reply("404 Not Found");
+        assert_eq!(bench.run(&MODULE, "sl_forward_reply", &["480", "Away"]), 1);
+        assert_eq!(bench.run(&MODULE, "sl_forward_reply", &["480"]), 1);
+        assert_eq!(bench.run(&MODULE, "sl_forward_reply", &[]), 1);
+        let sent = ["forward reply 480 Away", "forward reply 480 Not Found", "forward reply 404 Not Found"];
+        assert_eq!(bench.host.done, sent);
+        assert!(bench.context.edits.is_empty());
+    }
+
+    #[test]
+    fn a_reply_keeps_its_class_and_its_line() {
+        let mut bench = Bench::reply("404 Not Found");
+        assert_eq!(bench.run(&MODULE, "sl_forward_reply", &["200", "OK"]), -1);
+        assert_eq!(bench.run(&MODULE, "sl_forward_reply", &["480", "A\r\nX-Evil: 1"]), -1);
+        assert_eq!(Bench::invite().run(&MODULE, "sl_forward_reply", &[]), -1);
+        assert!(bench.host.done.is_empty());
     }
 }

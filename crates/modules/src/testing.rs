@@ -93,6 +93,20 @@ impl Host for FakeHost {
         self.relay
     }
 
+    fn send_bytes(&mut self, _: &Context, target: module_api::Target, bytes: Bytes) -> Result<(), RelayError> {
+        let from = target.socket.map(|socket| format!(" from {}", socket.0)).unwrap_or_default();
+        self.done.push(format!("send {} bytes to {}{from}", bytes.len(), String::from_utf8_lossy(&target.uri)));
+        self.relay
+    }
+
+    fn forward_reply(&mut self, context: &Context) -> bool {
+        let mut out = Vec::new();
+        sip_message::write(&context.message, &[&context.edits], &mut out);
+        let line = String::from_utf8_lossy(&out).lines().next().unwrap_or_default().replace("SIP/2.0 ", "");
+        self.done.push(format!("forward reply {line}"));
+        true
+    }
+
     fn matched(&mut self, _: &Context) -> Matched {
         self.matched
     }

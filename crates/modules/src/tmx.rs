@@ -39,6 +39,9 @@ pub static MODULE: Module = Module {
         REPLY_CALL,
         DROP,
         FLUSH_XFLAGS,
+        VIA_FLAG_SET,
+        VIA_FLAG_RESET,
+        VIA_FLAG_IS_SET,
     ],
     variables: &[
         of(
@@ -144,6 +147,53 @@ const FLUSH_XFLAGS: Function = Function {
     run: |_| Outcome::TRUE,
 };
 
+const FLAG: &[Param] = &[Param::required("flag", ParamKind::Int)];
+
+const VIA_FLAG_SET: Function = Function {
+    name: "t_vbflag_set",
+    params: FLAG,
+    routes: Routes::ANY,
+    doc: "Sets one of 32 flags, from 0, of the Via of the transaction's request. They last as long as the transaction.",
+    example: "t_vbflag_set(4);",
+    run: |call| change_via_flags(call, |flags, bit| flags | bit),
+};
+
+const VIA_FLAG_RESET: Function = Function {
+    name: "t_vbflag_reset",
+    params: FLAG,
+    routes: Routes::ANY,
+    doc: "Clears a flag of the Via of the transaction's request.",
+    example: "t_vbflag_reset(4);",
+    run: |call| change_via_flags(call, |flags, bit| flags & !bit),
+};
+
+const VIA_FLAG_IS_SET: Function = Function {
+    name: "t_vbflag_is_set",
+    params: FLAG,
+    routes: Routes::ANY,
+    doc: "True when a flag of the Via of the transaction's request is set.",
+    example: "if (t_vbflag_is_set(4)) xlog(\"set\\n\");",
+    run: |call| via_flag(call).is_some_and(|bit| via_flags(call) & bit != 0).into(),
+};
+
+/// The flags are kept among the attributes, which follow the transaction, under a name that no script can write.
+const VIA_FLAGS: Bytes = Bytes::from_static(b"\0viaflags");
+
+fn via_flag(call: &Call<'_>) -> Option<i64> {
+    call.int(0).filter(|flag| (0..32).contains(flag)).map(|flag| 1 << flag)
+}
+
+fn via_flags(call: &Call<'_>) -> i64 {
+    call.context.avps.first(&VIA_FLAGS).map_or(0, Value::to_int)
+}
+
+fn change_via_flags(call: &mut Call<'_>, act: fn(i64, i64) -> i64) -> Outcome {
+    let Some(bit) = via_flag(call) else { return Outcome::fail("not a flag from 0 to 31") };
+    let flags = act(via_flags(call), bit);
+    call.context.avps.replace(VIA_FLAGS, Value::Int(flags));
+    Outcome::TRUE
+}
+
 /// Does something to the request that the first two arguments name.
 fn intervene(call: &mut Call<'_>, reply: impl FnOnce(&Call<'_>) -> Option<(u16, Bytes)>) -> Outcome {
     let Some(cseq) = call.int(1).and_then(|number| u32::try_from(number).ok()) else { return Outcome::FALSE };
@@ -180,5 +230,19 @@ mod tests {
         bench.context.kind = RouteKind::Failure;
         assert_eq!(bench.run(&MODULE, "t_is_request_route", &[]), -1);
         assert_eq!(bench.run(&MODULE, "t_is_failure_route", &[]), 1);
+    }
+
+    #[test]
+    fn flags_of_the_via_follow_the_transaction() {
+        let mut bench = Bench::invite();
+        let mut run =
+            |function: &str, flag: i64| bench.run_args(&MODULE, function, &[module_api::Arg::Value(Value::Int(flag))]);
+        assert_eq!(run("t_vbflag_is_set", 31), -1);
+        assert_eq!(run("t_vbflag_set", 31), 1);
+        assert_eq!(run("t_vbflag_is_set", 31), 1);
+        assert_eq!(run("t_vbflag_reset", 31), 1);
+        assert_eq!(run("t_vbflag_is_set", 31), -1);
+        assert_eq!(run("t_vbflag_set", 32), -1);
+        assert_eq!(run("t_vbflag_set", -1), -1);
     }
 }

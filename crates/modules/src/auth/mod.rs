@@ -3,6 +3,7 @@
 mod challenge;
 mod credentials;
 mod password;
+mod rpid;
 mod settings;
 
 use module_api::Module;
@@ -31,6 +32,9 @@ pub static MODULE: Module = Module {
         password::PROXY,
         crate::also("pv_proxy_authorize", password::PROXY),
         password::CHECK,
+        rpid::APPEND,
+        rpid::APPEND_WITH,
+        rpid::IS_E164,
     ],
     make: settings::make,
     ..Module::EMPTY

@@ -17,6 +17,8 @@ pub(crate) struct Authentication {
     pub(super) algorithms: Vec<Algorithm>,
     /// What realms begin with that does not count.
     realm_prefix: String,
+    /// How Remote-Party-ID is written.
+    pub(super) remote_party: crate::rpid::RemoteParty,
 }
 
 impl Authentication {
@@ -91,8 +93,8 @@ pub(super) static PARAMETERS: [Parameter; 18] = [
     },
     ignored("nc_array_order", "Has no effect: see nc_array_size."),
     ignored("add_authinfo_hdr", "Has no effect."),
-    ignored("rpid_prefix", "Has no effect: Remote-Party-ID is not written."),
-    ignored("rpid_suffix", "Has no effect: Remote-Party-ID is not written."),
+    crate::rpid::PREFIX,
+    crate::rpid::SUFFIX,
 ];
 
 const fn ignored(name: &'static str, doc: &'static str) -> Parameter {
@@ -111,7 +113,9 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     let most = most.ok_or_else(|| bad("nc_array_size", "must be a number above 0".into()))?;
     let is_counted = is_once || setup.int("nonce_count") != 0;
     let uses = is_counted.then(|| Mutex::new(Uses::new(most, Duration::from_secs(lifetime), is_once)));
-    Ok(Arc::new(Authentication { nonces, uses, algorithms, realm_prefix: setup.text("realm_prefix") }))
+    let remote_party = crate::rpid::RemoteParty::new(setup, "rpid");
+    let realm_prefix = setup.text("realm_prefix");
+    Ok(Arc::new(Authentication { nonces, uses, algorithms, realm_prefix, remote_party }))
 }
 
 /// Algorithms between commas; none when one is unknown.

@@ -1,6 +1,8 @@
 //! What Kamailio keeps beside its core: further flags, sockets and addresses, files.
 
 mod file;
+mod iflag;
+mod send;
 mod socket;
 mod xflag;
 
@@ -33,7 +35,20 @@ pub static MODULE: Module = Module {
         socket::IS_NAME,
         file::READ,
         file::WRITE,
+        send::SEND_UDP,
+        send::SEND_DATA,
+        send::SENDX,
+        send::FORWARD_UAC,
+        send::FORWARD_UAC_URI,
+        send::FORWARD_REPLY,
+        iflag::SET,
+        iflag::RESET,
+        iflag::IS_SET,
+        iflag::VIA_SET,
+        iflag::VIA_RESET,
+        iflag::VIA_IS_SET,
         IS_FAKED,
+        IS_INCOMING,
     ],
     variables: &[socket::LISTENING, OWN_PLACE],
     ..Module::EMPTY
@@ -60,11 +75,28 @@ const IS_FAKED: Function = Function {
     run: |call| Outcome::from(matches!(call.context.kind, RouteKind::Failure | RouteKind::Event)),
 };
 
+const IS_INCOMING: Function = Function {
+    name: "is_incoming",
+    params: &[],
+    routes: Routes::ANY,
+    doc: "True where the message at hand is one that came, false in onsend_route, where it is one that is about to leave.",
+    example: "if (is_incoming()) xlog(\"from $si\\n\");",
+    run: |call| (call.context.kind != RouteKind::Send).into(),
+};
+
 #[cfg(test)]
 mod tests {
     use super::MODULE;
     use crate::testing::Bench;
     use module_api::RouteKind;
+
+    #[test]
+    fn what_leaves_is_told_from_what_came() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.run(&MODULE, "is_incoming", &[]), 1);
+        bench.context.kind = RouteKind::Send;
+        assert_eq!(bench.run(&MODULE, "is_incoming", &[]), -1);
+    }
 
     #[test]
     fn a_failure_routes_message_is_a_copy() {

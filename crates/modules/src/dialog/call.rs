@@ -30,6 +30,16 @@ pub(super) enum Side {
     Callee,
 }
 
+impl Side {
+    /// The one that it talks to.
+    pub(super) fn other(self) -> Side {
+        match self {
+            Side::Caller => Side::Callee,
+            Side::Callee => Side::Caller,
+        }
+    }
+}
+
 /// A dialog.
 ///
 /// Both sides use one Call-ID, and so do all its messages: one worker sees them all, in order. The lock is for
@@ -174,6 +184,14 @@ impl Facts {
         leg.cseq = leg.cseq.max(request.cseq().map_or(0, |cseq| cseq.number));
         if let Some(contact) = contact_uri(request).filter(|_| is_refresh(request)) {
             leg.contact = contact;
+        }
+    }
+
+    /// How the side is reached that is not `side`.
+    pub(super) fn leg_of_other(&self, side: Side) -> &Leg {
+        match side {
+            Side::Caller => &self.callee,
+            Side::Callee => &self.caller,
         }
     }
 

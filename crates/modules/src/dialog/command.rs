@@ -7,6 +7,7 @@ use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandParam, Data}
 use super::Dialogs;
 use super::call::{Dialog, Side};
 use super::track::{say_bye, seconds};
+use super::transfer;
 
 const CALL: [CommandParam; 3] = [
     CommandParam::required("call-id", ArgumentKind::Str, "The Call-ID."),
@@ -14,7 +15,7 @@ const CALL: [CommandParam; 3] = [
     CommandParam::required("to", ArgumentKind::Str, "The tag of the other side."),
 ];
 
-pub(super) static ALL: [Command; 5] = [
+pub(super) static ALL: [Command; 6] = [
     Command {
         name: "dlg.list",
         aliases: &["dlg_list"],
@@ -67,6 +68,19 @@ pub(super) static ALL: [Command; 5] = [
         },
     },
     Command {
+        name: "dlg.bridge_dlg",
+        aliases: &["dlg_bridge"],
+        params: &[
+            CommandParam::required("from", ArgumentKind::Str, "The party that is called, a SIP URI."),
+            CommandParam::required("to", ArgumentKind::Str, "The party that it is asked to call, a SIP URI."),
+            CommandParam::optional("proxy", ArgumentKind::Str, "Through which the first call goes, a SIP URI."),
+        ],
+        doc: "Brings two parties together, as dlg_bridge() does.",
+        result: "Nothing: whether they talk to each other the server does not learn.",
+        example: "dlg.bridge_dlg sip:alice@example.com sip:bob@example.com",
+        run: bridge,
+    },
+    Command {
         name: "dlg.profile_get_size",
         aliases: &["profile_get_size"],
         params: &[
@@ -83,6 +97,24 @@ pub(super) static ALL: [Command; 5] = [
         },
     },
 ];
+
+fn bridge(call: &CommandCall<'_>) -> Answer {
+    let text = |n| bytes::Bytes::copy_from_slice(call.text(n).unwrap_or_default().as_bytes());
+    let (from, to, proxy) = (text(0), text(1), text(2));
+    if ![&from, &to].into_iter().all(|uri| transfer::is_sip(uri)) || !(proxy.is_empty() || transfer::is_sip(&proxy)) {
+        return Answer::error(400, "both parties, and the proxy, must be SIP URIs");
+    }
+    let state = call.shared_state::<Dialogs>();
+    let server = Arc::clone(&state.server);
+    let name = from.clone();
+    let job = move |host: &mut dyn module_api::Host| {
+        transfer::bridge(&state.settings, host, (&from, &to), &proxy);
+    };
+    match server.post(&name, Box::new(job)) {
+        Ok(()) => Answer::Now(Ok(Data::Null)),
+        Err(_) => Answer::error(503, "the server is too busy at the moment"),
+    }
+}
 
 fn terminate(call: &CommandCall<'_>, dialog: Option<Arc<Dialog>>) -> Answer {
     let Some(dialog) = dialog else { return Answer::error(404, "there is no such dialog; dlg.list shows all") };

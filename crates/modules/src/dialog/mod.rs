@@ -6,8 +6,10 @@ mod function;
 mod over;
 mod profile;
 mod settings;
+mod state;
 mod table;
 mod track;
+mod transfer;
 mod variable;
 
 use std::sync::{Arc, RwLock, Weak};
@@ -41,6 +43,15 @@ pub static MODULE: Module = Module {
         function::SET_VAR,
         function::GET_VAR,
         function::REQUEST_WITHIN,
+        transfer::REFER,
+        transfer::REFER_BY_NUMBER,
+        transfer::REFER_BY_CALL_ID,
+        transfer::BRIDGE,
+        state::SET,
+        state::UPDATE,
+        state::SET_RURI,
+        state::UPDATE_CONTACT,
+        state::UPDATE_SOCKET,
         profile::SET,
         profile::UNSET,
         profile::IS_IN,

@@ -20,6 +20,10 @@ pub(super) struct Settings {
     pub(super) timeout_attribute: Bytes,
     pub(super) early_code: u16,
     pub(super) early_reason: Bytes,
+    /// Who calls, in calls that the server makes.
+    pub(super) controller: Bytes,
+    /// Their Contact; empty: the first socket.
+    pub(super) bridge_contact: Bytes,
 }
 
 pub(super) static PARAMETERS: [Parameter; 47] = [
@@ -55,8 +59,8 @@ pub(super) static PARAMETERS: [Parameter; 47] = [
     ignored("db_update_period"),
     ignored("db_fetch_rows"),
     ignored("db_skip_load"),
-    ignored("bridge_controller"),
-    ignored("bridge_contact"),
+    text("bridge_controller", "sip:controller@localhost", "Who calls, in calls that dlg_bridge() makes: a SIP URI."),
+    text("bridge_contact", "", "The Contact of such calls, a SIP URI; empty: the first socket."),
     ignored("ruri_pvar"),
     ignored("initial_cbs_inscript"),
     ignored("wait_ack"),
@@ -124,7 +128,20 @@ impl Settings {
                 cause: "must be a status from 400 to 699".into(),
             })?,
             early_reason: setup.text("bye_early_reason").into(),
+            controller: uri(setup, "bridge_controller")?,
+            bridge_contact: uri(setup, "bridge_contact")?,
         })
+    }
+}
+
+/// A SIP URI, or nothing.
+fn uri(setup: &Setup<'_>, name: &'static str) -> Result<Bytes, SetupError> {
+    let text = setup.text(name);
+    let is_uri = crate::rewrite::is_clean(text.as_bytes())
+        && sip_message::Uri::parse(text.as_bytes()).is_ok_and(|uri| uri.is_sip());
+    match is_uri || (text.is_empty() && name == "bridge_contact") {
+        true => Ok(text.into()),
+        false => Err(SetupError::Setting { name, cause: format!("`{text}` is not a SIP URI") }),
     }
 }
 

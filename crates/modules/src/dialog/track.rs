@@ -70,8 +70,7 @@ fn on_invite_reply(call: &mut Call<'_>, replied: &Replied<'_>) {
             let now = call.host.unix_time();
             let attribute = call.context.avps.first(&state.settings.timeout_attribute).map(|value| value.to_int());
             if let Some(reply) = replied.reply {
-                let host: &dyn Host = call.host;
-                dialog.facts().note_callee(reply, |route| is_own(host, route));
+                note_callee(call, &dialog, reply);
             }
             {
                 let mut facts = dialog.facts();
@@ -117,6 +116,40 @@ fn on_reply_within(call: &mut Call<'_>, replied: &Replied<'_>) {
         run_event(call, "dialog:end");
         let ending = if request.method() == Method::Bye { side.into() } else { Ending::Lost };
         over::tell(call, &state, &dialog, ending, 200);
+    }
+}
+
+/// Takes down what a 2xx says about the callee.
+pub(super) fn note_callee(call: &Call<'_>, dialog: &Dialog, reply: &Message) {
+    let host: &dyn Host = call.host;
+    dialog.facts().note_callee(reply, |route| is_own(host, route));
+}
+
+/// Takes a dialog on to a stage that a script knows of, with its times.
+pub(super) fn advance(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, stage: Stage, host: &mut dyn Host) {
+    let now = host.unix_time();
+    let lifetime = {
+        let mut facts = dialog.facts();
+        match stage {
+            Stage::Unconfirmed => {}
+            Stage::Early => facts.rang = now,
+            Stage::Answered | Stage::Confirmed if facts.started.is_zero() => facts.started = now,
+            Stage::Answered | Stage::Confirmed | Stage::Ended => {}
+        }
+        facts.stage = stage;
+        if stage == Stage::Answered {
+            facts.expires = now + state.settings.no_ack.min(facts.lifetime);
+        }
+        facts.lifetime
+    };
+    match stage {
+        Stage::Confirmed => set_lifetime(state, dialog, lifetime, host),
+        Stage::Answered => watch_time(state, dialog, host),
+        Stage::Ended => {
+            end(state, dialog);
+            over::tell_without_message(host, state, dialog, Ending::Server);
+        }
+        Stage::Unconfirmed | Stage::Early => {}
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod choose;
 mod command;
+mod group;
 mod list;
 mod load;
 mod mark;
@@ -41,12 +42,14 @@ pub static MODULE: Module = Module {
         mark::LIST_EXISTS,
         crate::also("ds_list_exists", mark::LIST_EXISTS),
         mark::IS_ACTIVE,
+        group::FETCH,
+        group::FETCH_URI,
         mark::RELOAD,
         source::IS_FROM_LIST,
         load::LOAD_UPDATE,
         load::LOAD_UNSET,
     ],
-    variables: &[mark::DSV],
+    variables: &[mark::DSV, group::DSG],
     events: &EVENTS,
     commands: &command::ALL,
     make,

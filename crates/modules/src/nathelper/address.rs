@@ -86,6 +86,11 @@ impl Place {
     }
 }
 
+/// Where a message came from, as an alias says it.
+pub(crate) fn alias_of(arrival: &module_api::Arrival) -> String {
+    Place { address: arrival.source, transport: arrival.transport }.to_alias()
+}
+
 const TRANSPORTS: [(&str, Transport); 6] = [
     ("1", Transport::Udp),
     ("2", Transport::Tcp),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use module_api::{Module, Parameter, SettingKind, Setup, SetupError, State};
 
+pub(crate) use address::alias_of;
 pub use contact::NewContact;
 
 /// Reaches phones behind NAT and in browsers.

@@ -146,9 +146,9 @@ fn to_records(call: &mut Call<'_>, table: &Arc<LocationTable>) -> Outcome {
         call.context.records.push(RecordKind::Stacked, record)
     };
     // The newest record is read first, so the best contact goes in last.
-    let contacts = (0..profile.contacts.len()).rev();
+    let mut contacts = (0..profile.contacts.len()).rev();
     let has_room = push(2, &OF_ALL, &|name| profile.of_all(name).unwrap_or_default())
-        && contacts.fold(true, |has_room, n| has_room && push(3, &OF_ONE, &|name| profile.of_one(n, name, now)));
+        && contacts.all(|n| push(3, &OF_ONE, &|name| profile.of_one(n, name, now)));
     has_room.into()
 }
 

@@ -1,13 +1,18 @@
 //! Questions about requests and URIs.
 
+mod charging;
 mod contact;
+mod contact_param;
 mod convert;
 mod message;
 mod number;
 mod options;
+mod rpid;
 mod uri;
 
 use module_api::{Module, Parameter, SettingKind};
+
+pub(crate) use number::is_e164;
 
 /// Questions about requests and URIs.
 pub static MODULE: Module = Module {
@@ -18,9 +23,9 @@ pub static MODULE: Module = Module {
         text("options_accept_language", "en", "The Accept-Language header of options_reply()."),
         text("options_accept_encoding", "", "The Accept-Encoding header of options_reply(); none when empty."),
         text("options_support", "", "The Supported header of options_reply(); none when empty."),
-        ignored("rpid_avp", "Has no effect: Remote-Party-ID is not written."),
-        ignored("rpid_prefix", "Has no effect: Remote-Party-ID is not written."),
-        ignored("rpid_suffix", "Has no effect: Remote-Party-ID is not written."),
+        text("rpid_avp", "$avp(s:rpid)", "The attribute with the URI that append_rpid_hf() writes."),
+        crate::rpid::PREFIX,
+        crate::rpid::SUFFIX,
         ignored("e164_max_len", "Has no effect: a number has up to 15 digits (E.164)."),
         text("contact_flds_separator", "*", "The character between the parts of an encoded Contact."),
     ],
@@ -51,6 +56,16 @@ pub static MODULE: Module = Module {
         contact::ENCODE,
         contact::DECODE,
         contact::DECODE_HEADER,
+        contact_param::ENCODE,
+        contact_param::ENCODE_ALIAS,
+        contact_param::DECODE,
+        contact_param::DECODE_RURI,
+        contact_param::REMOVE,
+        contact_param::CHECK,
+        charging::VECTOR,
+        rpid::APPEND,
+        rpid::APPEND_WITH,
+        rpid::IS_E164,
         convert::TEL2SIP,
         crate::also("tel2sip2", convert::TEL2SIP),
         convert::SET_URI_USER,
@@ -61,6 +76,7 @@ pub static MODULE: Module = Module {
         convert::PARSE_HEADERS,
         convert::DATE_CHECK,
     ],
+    variables: &[charging::PCV],
     make: options::make,
     ..Module::EMPTY
 };

@@ -58,7 +58,7 @@ pub(super) const IS_ALPHANUMEX: Function = Function {
     },
 };
 
-pub(super) fn is_e164(text: &[u8]) -> bool {
+pub(crate) fn is_e164(text: &[u8]) -> bool {
     text.strip_prefix(b"+").is_some_and(|digits| {
         (2..=MOST).contains(&digits.len()) && digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit)
     })

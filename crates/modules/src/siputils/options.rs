@@ -6,12 +6,15 @@ use module_api::{Call, Function, Outcome, Reply, Routes, Setup, SetupError, Stat
 use sip_message::{Method, Uri};
 
 use crate::contact_code::Separator;
+use crate::rpid::RemoteParty;
 
 /// Header lines of the answer to OPTIONS, and how Contacts are encoded.
 pub(super) struct Settings {
     capabilities: String,
     /// Between the parts of an encoded Contact.
     pub(super) separator: Separator,
+    /// How Remote-Party-ID is written.
+    pub(super) remote_party: RemoteParty,
 }
 
 pub(super) const REPLY: Function = Function {
@@ -43,7 +46,8 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     }
     let separator = Separator::parse(&setup.text("contact_flds_separator"));
     let separator = separator.map_err(|cause| SetupError::Setting { name: "contact_flds_separator", cause })?;
-    Ok(Arc::new(Settings { capabilities: lines, separator }))
+    let remote_party = RemoteParty::new(setup, &setup.text("rpid_avp"));
+    Ok(Arc::new(Settings { capabilities: lines, separator, remote_party }))
 }
 
 fn reply(call: &mut Call<'_>) -> Outcome {

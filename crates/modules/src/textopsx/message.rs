@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Call, Function, Outcome, Param, ParamKind, RouteKind, Routes};
+use module_api::{Call, Context, Function, Outcome, Param, ParamKind, RouteKind, Routes};
 use sip_message::{HeaderName, Limits, Message, Span};
 
 const REQUEST_AND_REPLIES: Routes = Routes::REQUEST.or(Routes::REPLIES);
@@ -19,19 +19,49 @@ pub(super) const APPLY_CHANGES: Function = Function {
         if is_relayed(call) {
             return Outcome::fail("msg_apply_changes: the request has been relayed, so its copies cannot change");
         }
-        let context = &mut *call.context;
-        let mut edits = context.edits.clone();
-        if context.message.is_request() && context.target.uri != context.message.request_uri() {
-            edits.set_request_uri(context.target.uri.clone());
-        }
-        if edits.is_empty() {
+        let context = &*call.context;
+        if context.edits.is_empty() && context.target.uri == context.message.request_uri() {
             return Outcome::TRUE;
         }
-        let mut bytes = Vec::with_capacity(context.message.bytes().len() + 256);
-        sip_message::write(&context.message, &[&edits], &mut bytes);
-        replace(call, bytes.into())
+        let bytes = changed(context);
+        replace(call, bytes)
     },
 };
+
+pub(super) const CHANGED_ROUTE: Function = Function {
+    name: "msg_changed_route",
+    params: &[Param::required("route", ParamKind::Route(RouteKind::Request))],
+    routes: REQUEST_AND_REPLIES,
+    doc: "Runs a route on the message as the changes made so far leave it; the message at hand stays as it is. Changes to the \
+          text that the route makes end with it, attributes and the like stay. False when the result is no SIP message.",
+    example: "msg_changed_route(\"LOOK\");",
+    run: |call| {
+        let Some(route) = call.route(0) else { return Outcome::fail("msg_changed_route: there is no such route") };
+        let context = &mut *call.context;
+        let bytes = changed(context);
+        let parsed = Message::parse(bytes, &Limits::default());
+        let Some(message) = parsed.ok().filter(|new| new.is_request() == context.message.is_request()) else {
+            return Outcome::fail("msg_changed_route: the changed text would be no SIP message");
+        };
+        let message = std::mem::replace(&mut context.message, Arc::new(message));
+        let edits = std::mem::take(&mut context.edits);
+        call.host.run_route(route, call.context);
+        call.context.message = message;
+        call.context.edits = edits;
+        Outcome::TRUE
+    },
+};
+
+/// The text of the message with all changes made.
+fn changed(context: &Context) -> Bytes {
+    let mut edits = context.edits.clone();
+    if context.message.is_request() && context.target.uri != context.message.request_uri() {
+        edits.set_request_uri(context.target.uri.clone());
+    }
+    let mut bytes = Vec::with_capacity(context.message.bytes().len() + 256);
+    sip_message::write(&context.message, &[&edits], &mut bytes);
+    bytes.into()
+}
 
 pub(super) const SET_BUFFER: Function = Function {
     name: "msg_set_buffer",

@@ -14,6 +14,7 @@ pub static MODULE: Module = Module {
           bodies.",
     functions: &[
         message::APPLY_CHANGES,
+        message::CHANGED_ROUTE,
         message::SET_BUFFER,
         message::REPLY_STATUS,
         message::REPLY_STATUS_CODE,
