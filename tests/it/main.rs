@@ -26,6 +26,7 @@ mod operators;
 mod order;
 mod package;
 mod phones;
+mod radius;
 mod registrations;
 mod reload;
 mod restart;

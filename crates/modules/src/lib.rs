@@ -31,6 +31,7 @@ pub mod later;
 pub mod limit;
 pub mod mangler;
 pub mod maxfwd;
+pub mod misc_radius;
 pub mod mtree;
 pub mod nathelper;
 pub mod passive;
@@ -93,6 +94,7 @@ pub fn catalog() -> &'static [&'static Module] {
 static CATALOG: &[&Module] = &[
     &core::MODULE,
     &acc::MODULE,
+    &acc::RADIUS,
     &alias_db::MODULE,
     &later::MODULE,
     &auth::MODULE,
@@ -122,6 +124,7 @@ static CATALOG: &[&Module] = &[
     &mangler::MODULE,
     &maxfwd::MODULE,
     &doors::MI_FIFO,
+    &misc_radius::MODULE,
     &passive::MI_RPC,
     &passive::MI_DATAGRAM,
     &passive::MI_XMLRPC,

@@ -31,7 +31,7 @@ pub use database::{Cell, ColumnName, Comparison, Condition, Database, Kind, Repo
 pub use database::{How, Made, SCHEMA, SchemaTable};
 pub use domain::{AliasTarget, StoredDomain};
 pub use error::{Cause, Error};
-pub use spool::{Drain, Full, Orphans, Spool, orphans};
+pub use spool::{Courier, Drain, Full, Orphans, Spool, Undelivered, orphans};
 pub use store::{Settings, Store};
 pub use table_name::TableName;
 pub use writer::{LocationWriter, WriterSettings, Written};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use module_api::{Call, Value};
 use sip_message::{HeaderName, Message, Uri};
 
-use super::settings::Accounting;
+use super::rules::Rules;
 use crate::auth::verified;
 use crate::named_variable::NamedVariable;
 
@@ -67,13 +67,13 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn of(call: &Call<'_>, event: &Event<'_>) -> Facts {
+    pub(super) fn of(call: &Call<'_>, event: &Event<'_>, rules: Rules) -> Facts {
         let message = &call.context.message;
         let now = call.host.unix_time();
         let copied = |text: Option<&[u8]>| text.map(Bytes::copy_from_slice).unwrap_or_default();
         let from_tag = copied(message.from_tag());
         let to_tag = copied(event.to_tag.filter(|tag| !tag.is_empty()).or(message.to_tag()));
-        let turns = call.state::<Accounting>().detects_direction && crate::rr::is_upstream(call);
+        let turns = rules.detects_direction && crate::rr::is_upstream(call);
         let (from_tag, to_tag) = if turns { (to_tag, from_tag) } else { (from_tag, to_tag) };
         Facts {
             occasion: event.occasion,

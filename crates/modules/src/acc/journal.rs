@@ -13,7 +13,7 @@ use super::table;
 /// Writes a record to each of `sinks`; `table` is the database's.
 pub(super) fn write(call: &mut Call<'_>, event: &Event<'_>, sinks: Sinks, table: &TableName) {
     let state = call.state::<Accounting>();
-    let facts = Facts::of(call, event);
+    let facts = Facts::of(call, event, state.rules);
     if sinks.log {
         let line = log_line(call, state, &facts);
         call.host.log(state.log_level, &line);

@@ -4,13 +4,19 @@ mod cdr;
 mod facts;
 mod journal;
 mod observe;
+mod radius;
+#[cfg(test)]
+mod radius_tests;
 mod request;
+mod rules;
 mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use module_api::Module;
+
+pub use radius::RADIUS;
 
 /// Accounting of transactions.
 pub static MODULE: Module = Module {

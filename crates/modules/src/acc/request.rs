@@ -64,7 +64,7 @@ fn account(call: &mut Call<'_>, comment: &[u8], sinks: Sinks, table: Option<&[u8
 }
 
 /// `404 Not found` is a code and a reason; anything else is a reason.
-fn split(comment: &[u8]) -> (u16, &[u8]) {
+pub(super) fn split(comment: &[u8]) -> (u16, &[u8]) {
     let digits = comment.get(..3).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     match (digits, comment.get(3)) {
         (Some(code), None | Some(b' ')) => (code, comment.get(4..).unwrap_or_default()),

@@ -1,15 +1,14 @@
 //! What can be set, and the start of the module.
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use module_api::{Context, Dialect, Level, Parameter, SettingKind, Setup, SetupError, State};
 use store::{ColumnName, Database, Spool, TableName};
 
 use super::cdr;
+use super::rules::{self, Elsewhere, Rules};
 use super::table::{Columns, KAMAILIO_COLUMNS, SER_COLUMNS};
 use crate::database::{column, named, unfit};
 use crate::named_variable::{self, NamedVariable};
@@ -19,16 +18,12 @@ pub(super) static PARAMETERS: [Parameter; 76] = [
     flag("log_missed_flag", "The flag of INVITEs that get a line in the log when they reach nobody."),
     flag("db_flag", "The flag of requests that get a row in the database. In SER scripts 0 means none."),
     flag("db_missed_flag", "The flag of INVITEs that get a row in the database when they reach nobody."),
-    flag("failed_transaction_flag", "The flag of requests whose failures are accounted too."),
-    int("failed_transactions", "0", "1 accounts failures of all requests that have a flag of accounting."),
-    int("report_ack", "0", "1 accounts ACKs that have the flag, too. The default in SER scripts is 1."),
-    int("early_media", "0", "1 accounts provisional replies that bring a body."),
-    int("report_cancels", "0", "1 accounts CANCELs that have the flag."),
-    int(
-        "detect_direction",
-        "0",
-        "1 swaps the tags of requests that loose_route() found to go upstream, so that they read as the caller's.",
-    ),
+    rules::PARAMETERS[0],
+    rules::PARAMETERS[1],
+    rules::PARAMETERS[2],
+    rules::PARAMETERS[3],
+    rules::PARAMETERS[4],
+    rules::PARAMETERS[5],
     int("log_level", "1", "How loud the lines in the log are, on the scale of debug."),
     text(
         "log_fmt",
@@ -95,10 +90,10 @@ pub(super) static PARAMETERS: [Parameter; 76] = [
     ignored("multi_leg_info", "Has no effect: a record has one leg."),
     ignored("failed_filter", "Has no effect."),
     ignored("time_format", "Has no effect."),
-    ignored("radius_flag", "Has no effect: there is no RADIUS here."),
-    ignored("radius_missed_flag", "Has no effect: there is no RADIUS here."),
-    ignored("radius_config", "Has no effect: there is no RADIUS here."),
-    ignored("service_type", "Has no effect: there is no RADIUS here."),
+    ignored("radius_flag", "Has no effect here: load module acc_radius, whose setting it is."),
+    ignored("radius_missed_flag", "Has no effect here: load module acc_radius, whose setting it is."),
+    ignored("radius_config", "Has no effect here: load module acc_radius, whose setting it is."),
+    ignored("service_type", "Has no effect here: load module acc_radius, whose setting it is."),
     ignored("diameter_flag", "Has no effect: there is no Diameter here."),
     ignored("diameter_missed_flag", "Has no effect: there is no Diameter here."),
     cdr::PARAMETERS[0],
@@ -141,12 +136,7 @@ pub(super) struct Accounting {
     db_flag: Option<u32>,
     pub(super) log_missed_flag: Option<u32>,
     pub(super) db_missed_flag: Option<u32>,
-    pub(super) failed_flag: Option<u32>,
-    pub(super) reports_failures: bool,
-    pub(super) reports_acks: bool,
-    pub(super) reports_cancels: bool,
-    pub(super) reports_early_media: bool,
-    pub(super) detects_direction: bool,
+    pub(super) rules: Rules,
     pub(super) log_level: Level,
     /// SER's letters; none: Kamailio's line.
     pub(super) log_format: Option<String>,
@@ -162,8 +152,7 @@ pub(super) struct Accounting {
     pub(super) json: Option<Mutex<File>>,
     /// Records of whole calls.
     pub(super) calls: Option<cdr::Records>,
-    /// Call-IDs of INVITEs that were cancelled because somebody else has answered.
-    pub(super) elsewhere: Mutex<VecDeque<Bytes>>,
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// Where a record goes besides the file of JSON lines.
@@ -197,7 +186,6 @@ fn sinks(context: &Context, log: Option<u32>, database: Option<u32>) -> Sinks {
 }
 
 pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
-    let is_ser = setup.dialect == Dialect::Ser;
     let older = |name: &'static str, older: &'static str| {
         flag_of(setup, if setup.is_set(older) && !setup.is_set(name) { older } else { name })
     };
@@ -216,12 +204,7 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         db_flag: flag_of(setup, "db_flag")?,
         log_missed_flag: older("log_missed_flag", "missed_flag")?,
         db_missed_flag: flag_of(setup, "db_missed_flag")?,
-        failed_flag: flag_of(setup, "failed_transaction_flag")?,
-        reports_failures: setup.int("failed_transactions") != 0,
-        reports_acks: if is_ser && !setup.is_set("report_ack") { true } else { setup.int("report_ack") != 0 },
-        reports_cancels: setup.int("report_cancels") != 0,
-        reports_early_media: setup.int("early_media") != 0,
-        detects_direction: setup.int("detect_direction") != 0,
+        rules: Rules::read(setup, None)?,
         log_level: crate::log_level::of_number(setup.int("log_level"), Dialect::Kamailio),
         log_format: log_format(setup)?,
         log_extra,
@@ -235,7 +218,7 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         spool: None,
         json: json_file(setup)?,
         calls: cdr::Records::read(setup)?,
-        elsewhere: Mutex::default(),
+        elsewhere: Elsewhere::default(),
     };
     let has_database = setup.is_set("db_url")
         || state.db_flag.is_some()
@@ -249,7 +232,7 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
     Ok(state)
 }
 
-fn flag_of(setup: &Setup<'_>, name: &'static str) -> Result<Option<u32>, SetupError> {
+pub(super) fn flag_of(setup: &Setup<'_>, name: &'static str) -> Result<Option<u32>, SetupError> {
     let number = setup.int(name);
     let none = if setup.dialect == Dialect::Ser { 0 } else { -1 };
     if number <= none {

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,12 +26,34 @@ pub struct Drain {
 const BATCH: usize = 1 << 20;
 const MOST_ROWS: usize = 512;
 /// How long to wait after a failure, at most; the database's own breaker waits longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Drain {
     pub(super) fn new(segments: Segments, lock: File, writer: Option<Weak<Shared>>, news: Arc<Notify>) -> Drain {
         Drain { segments, _lock: lock, writer, news }
+    }
+
+    pub(super) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// Waits until something is written, or nobody will write again.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Whether nobody will write to the spool again.
+    pub(super) fn is_over(&self) -> bool {
+        self.writer.as_ref().is_none_or(|writer| writer.strong_count() == 0)
+    }
+
+    /// Keeps a row that will never be taken; returns the file.
+    pub(super) fn put_aside(&self, octets: &[u8]) -> std::io::Result<PathBuf> {
+        let root = self.segments.directory().parent().map(ToOwned::to_owned).unwrap_or_default();
+        let path = root.join("refused.jsonl");
+        OpenOptions::new().append(true).create(true).open(&path).and_then(|mut file| file.write_all(octets))?;
+        Ok(path)
     }
 
     /// Brings rows over until the spool is empty and nobody writes to it any more.
@@ -44,7 +67,7 @@ impl Drain {
         let mut pause = SHORTEST_PAUSE;
         loop {
             // Asked before the spool is looked at: the last row may come between the two.
-            let is_over = delivery.is_over();
+            let is_over = delivery.drain.is_over();
             match delivery.step().await {
                 Ok(Step::Delivered) => pause = SHORTEST_PAUSE,
                 Ok(Step::Nothing) if is_over => return delivery.finish().await,
@@ -191,10 +214,8 @@ impl Delivery {
 
     /// Keeps a row that the database will never take, with the reason.
     fn put_aside(&self, octets: &[u8], error: &Error) -> Result<(), Error> {
-        let root = self.drain.segments.directory().parent().map(ToOwned::to_owned).unwrap_or_default();
-        let path = root.join("refused.jsonl");
-        let kept = OpenOptions::new().append(true).create(true).open(&path).and_then(|mut file| file.write_all(octets));
-        kept.map_err(|error| Error::Unavailable(crate::Cause::Io(error.to_string())))?;
+        let kept = self.drain.put_aside(octets);
+        let path = kept.map_err(|error| Error::Unavailable(crate::Cause::Io(error.to_string())))?;
         (self.report)(&format!("a row was refused and is kept in {}: {error}", path.display()));
         Ok(())
     }
@@ -211,11 +232,6 @@ impl Delivery {
             self.is_told = true;
             (self.report)(&format!("rows wait in {}: {error}", self.drain.segments.directory().display()));
         }
-    }
-
-    /// Whether nobody will write to the spool again.
-    fn is_over(&self) -> bool {
-        self.drain.writer.as_ref().is_none_or(|writer| writer.strong_count() == 0)
     }
 
     /// Removes the spool, and then what the database knows of it: the other way round a crash in between would make

@@ -8,6 +8,7 @@
 //! adopted and drained by the next that starts.
 
 mod drain;
+mod forward;
 mod line;
 mod segment;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::{Cell, ColumnName, TableName};
 pub use drain::Drain;
+pub use forward::{Courier, Undelivered};
 use segment::Segments;
 
 /// The end of a spool into which rows go. When the last clone is gone, its drain ends once all rows are delivered.
