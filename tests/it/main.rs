@@ -8,6 +8,7 @@
 
 mod account;
 mod accounting;
+mod bench;
 mod captures;
 mod chain;
 mod databases;

@@ -34,6 +34,11 @@ pub(crate) enum Command {
     ///
     /// Lays scripts out in one way; comments, preprocessor lines and blank lines stay (docs/editors.md).
     Fmt(fmt::FmtArguments),
+    /// Make load for a SIP server and measure what becomes of it
+    ///
+    /// Begins attempts at random moments whatever the server does, and counts each delay from the moment at which the
+    /// attempt was to begin (docs/bench.md). It works with any SIP server, and must only be used with your own.
+    Bench(Box<::load::Arguments>),
     /// Serve an editor over standard input and output (Language Server Protocol)
     Lsp,
 }
@@ -103,6 +108,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Test(arguments) => script_test::run(arguments),
         Command::Fmt(arguments) => fmt::run(arguments),
+        Command::Bench(arguments) => ::load::run(arguments),
         Command::Lsp => lsp::run(),
     }
 }

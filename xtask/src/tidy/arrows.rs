@@ -21,7 +21,9 @@ pub(super) struct Package {
 
 /// The arrows, top to bottom; a crate may also use what those below it use.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("server", &["control", "testkit", "modules", "engine", "store", "net"]),
+    ("server", &["control", "load", "testkit", "modules", "engine", "store", "net"]),
+    // What makes load is a client: it shares nothing with the server that it measures but messages and sockets.
+    ("load", &["net", "sip-proto"]),
     // The simulated network: tests run on it, and so do `ser explain` and `ser test`.
     ("testkit", &["engine", "modules"]),
     ("engine", &["script", "net", "sip-proto"]),
