@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use engine::Settings;
-use testkit::{Network, StaticNames, Weather, answer, request};
+use testkit::{Network, StaticNames, Weather, answer, line, request};
 
 const CALLER: &str = "198.51.100.1:5070";
 const CALLEE: &str = "203.0.113.1:5080";
@@ -132,4 +132,93 @@ fn a_route_that_runs_itself_on_the_changed_message_ends() {
     network.send(CALLER, &request("MESSAGE", "z9hG4bK1", ""));
     network.settle();
     assert_eq!(network.start_lines(CALLER).len(), 1);
+}
+
+/// A server at 192.0.2.1 and 192.0.2.2.
+fn two_homed(script: &str, settings: Settings) -> Network {
+    struct Quiet;
+    impl engine::Log for Quiet {
+        fn write(&self, _: module_api::Level, _: &[u8]) {}
+    }
+    let socket = |address: &str| module_api::Socket {
+        transport: sip_message::Transport::Udp,
+        address: address.parse().expect("a literal address"),
+        advertised: None,
+        name: None,
+    };
+    let Ok((program, _)) = testkit::compile(script) else { panic!("the script has a mistake") };
+    Network::assemble(testkit::Parts {
+        program,
+        settings,
+        identity: engine::Identity {
+            sockets: vec![socket(testkit::SERVER), socket("192.0.2.2:5060")],
+            aliases: Vec::new(),
+        },
+        names: std::sync::Arc::new(StaticNames::default()),
+        log: std::sync::Arc::new(Quiet),
+        weather: Weather::default(),
+        begin_unix: Duration::from_secs(1_767_225_600),
+        runtime: None,
+        letters: std::sync::Arc::default(),
+    })
+}
+
+const RELAY: &str =
+    "#!KAMAILIO\nloadmodule \"tm.so\"\nloadmodule \"rr.so\"\nrequest_route { record_route(); t_relay(); }\n";
+
+// RFC 3261 section 18.1.1: the socket must be one from which the next hop can be reached.
+#[test]
+fn the_routing_table_chooses_the_socket_where_the_script_asks_for_that() {
+    let toward: fn(std::net::SocketAddr) -> Option<std::net::IpAddr> =
+        |peer| (peer.ip() == std::net::IpAddr::from([203, 0, 113, 1])).then_some([192, 0, 2, 2].into());
+    let settings = Settings { source_toward: Some(toward), ..Settings::default() };
+    let mut network = two_homed(RELAY, settings);
+    network.send(CALLER, &request("MESSAGE", "z9hG4bK1", ""));
+    network.settle();
+    let arrived = network.received(CALLEE).remove(0);
+    assert_eq!(arrived.from.to_string(), "192.0.2.2:5060");
+    let text = arrived.text();
+    assert!(text.contains("Via: SIP/2.0/UDP 192.0.2.2:5060;branch="), "{text}");
+    // Both sides must find back here (RFC 5658).
+    assert!(text.contains("<sip:192.0.2.2:5060;r2=on;lr") && text.contains("<sip:192.0.2.1:5060;r2=on;lr"), "{text}");
+    let mut network = two_homed(RELAY, Settings::default());
+    network.send(CALLER, &request("MESSAGE", "z9hG4bK1", ""));
+    network.settle();
+    assert_eq!(network.received(CALLEE).remove(0).from.to_string(), testkit::SERVER);
+}
+
+// Deviates from RFC 3261 section 18.2.1, where the script says so.
+#[test]
+fn replies_go_to_the_address_in_the_via_where_the_script_asks_for_that() {
+    let script = "#!KAMAILIO\nloadmodule \"sl.so\"\nloadmodule \"tm.so\"\nrequest_route { if ($rm == \"OPTIONS\") { t_newtran(); t_reply(\"200\", \"OK\"); } else sl_send_reply(\"200\", \"OK\"); }\n";
+    let script = script.replace("loadmodule \"tm.so\"", "loadmodule \"tm.so\"\nloadmodule \"pv.so\"");
+    for method in ["OPTIONS", "MESSAGE"] {
+        for (trusts, at) in [(true, CALLER), (false, "198.51.100.9:5070")] {
+            let settings = Settings { replies_to_via: trusts, ..Settings::default() };
+            let mut network = Network::with(&script, settings, StaticNames::default(), Weather::default());
+            network.send("198.51.100.9:40000", &request(method, "z9hG4bK1", ""));
+            network.settle();
+            assert_eq!(network.start_lines(at), ["SIP/2.0 200 OK"], "{method} {trusts}");
+        }
+    }
+}
+
+#[test]
+fn the_own_via_says_what_the_script_keeps_in_records() {
+    let script = "#!KAMAILIO\nloadmodule \"tm.so\"\nloadmodule \"pv.so\"\nloadmodule \"corex.so\"\n\
+        request_route { via_add_xavp_params(1); via_use_xavp_fields(1); via_add_srvid(1);\n\
+          $xavp(more=>site) = \"berlin\"; $xavp(more[0]=>branch) = \"evil\"; $xavp(more[0]=>bad) = \"a b\";\n\
+          $xavp(at=>address) = \"192.0.2.1\"; $xavp(at[0]=>port) = 5062; t_relay(); }\n";
+    let via_records = engine::ViaRecords { params: "more".into(), fields: "at".into() };
+    let settings = Settings { via_records, server_id: 7, ..Settings::default() };
+    let mut network = Network::with(script, settings, StaticNames::default(), Weather::default());
+    network.send(CALLER, &request("MESSAGE", "z9hG4bK1", ""));
+    network.settle();
+    let message = network.received_one(CALLEE);
+    let via = line(&message, "Via:").expect("it has a Via");
+    assert!(via.starts_with("Via: SIP/2.0/UDP 192.0.2.1:5062;branch=z9hG4bK"), "{via}");
+    assert!(via.ends_with(";site=berlin;srvid=7") && !via.contains("evil"), "{via}");
+    network.send(CALLEE, &answer(&message, "200 OK"));
+    network.settle();
+    assert_eq!(network.start_lines(CALLER), ["SIP/2.0 200 OK"]);
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use module_api::{Arrival, Context, RelayError, Socket, SocketId, Target, TransactionKey};
+use module_api::{Arrival, Context, RecordKind, RelayError, Socket, SocketId, Target, TransactionKey, Value};
 use sip_message::{Edits, HeaderName, Message, NameAddr, Span, Transport};
 use sip_proto::forward::{self, OwnVia};
 use sip_proto::resolve::Hop;
@@ -88,7 +88,8 @@ impl Core {
             port = change.port.unwrap_or(port);
             asks_rport |= change.asks_rport;
         }
-        let via = OwnVia { transport: way.transport, host, port, branch: via_branch, asks_rport };
+        let params = copy.own_via.map_or(&[][..], |change| &change.params);
+        let via = OwnVia { transport: way.transport, host, port, branch: via_branch, asks_rport, params };
         forward::push_via(&via, &mut edits);
         if way.transport.is_reliable() {
             edits.require_content_length();
@@ -123,7 +124,7 @@ impl Core {
         &self.sent_by[usize::from(id.0)]
     }
 
-    /// The way to a hop: from the socket that was asked for, else from the one that the request came to
+    /// The way to a hop: from the socket that was asked for, else where the routing table says it, else from the one that the request came to
     /// when it fits, else from the first of that transport and address family.
     pub(crate) fn way_to(
         &self,
@@ -139,7 +140,15 @@ impl Core {
             })
         };
         let all = (0..sockets.len() as u16).map(SocketId);
-        let socket = wanted.into_iter().chain([arrival.socket]).chain(all).find(fits)?;
+        let wanted = wanted.filter(fits);
+        let by_route = match (wanted, self.shared.settings.source_toward) {
+            (None, Some(source_toward)) => source_toward(hop.address).and_then(|source| {
+                let is_there = |id: &SocketId| sockets[usize::from(id.0)].address.ip() == source;
+                all.clone().find(|id| fits(id) && is_there(id))
+            }),
+            _ => None,
+        };
+        let socket = wanted.into_iter().chain(by_route).chain([arrival.socket]).chain(all).find(fits)?;
         Some(Way { socket, transport: hop.transport, peer: hop.address, connection, server_name: hop.host.clone() })
     }
 
@@ -157,6 +166,7 @@ impl Core {
     }
 
     fn forward_in_round(&mut self, context: &mut Context, to: Option<&Bytes>, round: u8) -> Result<(), RelayError> {
+        self.settle_own_via(context);
         let mut target = context.target.clone();
         if let Some(to) = to {
             target.destination = Some(to.clone());
@@ -223,6 +233,38 @@ impl Core {
         }
         self.outbox.push(Outgoing { way, bytes, sender: None });
         Ok(())
+    }
+
+    /// Reads what our Via shall say where the script keeps that in records. As late as this: a script may fill them
+    /// after it asked for it.
+    pub(crate) fn settle_own_via(&self, context: &mut Context) {
+        let settings = &self.shared.settings;
+        let Some(via) = context.own_via.as_deref_mut() else { return };
+        let records = &context.records;
+        if via.takes_fields
+            && let Some(fields) = records.all(RecordKind::Stacked, &settings.via_records.fields).next()
+        {
+            via.host = fields.field(b"address").map(Value::to_bytes).filter(|host| is_plain(host)).or(via.host.take());
+            let port = fields.field(b"port").map(Value::to_int);
+            via.port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0).or(via.port);
+        }
+        let mut params = Vec::new();
+        if via.takes_params
+            && let Some(fields) =
+                records.all(RecordKind::Stacked, &settings.via_records.params).next().and_then(|record| record.fields())
+        {
+            for (name, value) in fields.iter() {
+                let value = value.to_bytes();
+                // What is no parameter would break the header, and `branch` and its kin are ours to write.
+                if sip_message::is_token(name) && sip_message::is_token(&value) && !is_ours(name) {
+                    params.extend_from_slice(&[b";", &name[..], b"=", &value].concat());
+                }
+            }
+        }
+        if via.tells_server_id && settings.server_id != 0 {
+            params.extend_from_slice(format!(";srvid={}", settings.server_id).as_bytes());
+        }
+        via.params = params.into();
     }
 
     /// Tells a loop from a spiral: the same for copies that would be routed alike (RFC 5393 section 4.2.2).
@@ -302,6 +344,15 @@ fn next_via_address(reply: &Message) -> Option<(Transport, SocketAddr)> {
 
 fn side<'a>(socket: &Socket, (host, port): &'a (Bytes, u16)) -> Side<'a> {
     Side { host, port: *port, transport: socket.transport }
+}
+
+fn is_plain(host: &[u8]) -> bool {
+    sip_message::Host::parse(host).is_some()
+}
+
+/// Parameters of Via that a proxy writes (RFC 3261 section 20.42, RFC 3581).
+fn is_ours(name: &[u8]) -> bool {
+    [&b"branch"[..], b"rport", b"received", b"maddr", b"ttl"].iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 fn is_secure(uri: &[u8]) -> bool {

@@ -50,7 +50,7 @@ pub use outgoing::{Outgoing, Sender, Way};
 pub use overload::Overload;
 pub use posts::Posts;
 pub use random::Key;
-pub use settings::{Alias, Forgets, Identity, Settings};
+pub use settings::{Alias, Forgets, Identity, Settings, ViaRecords};
 pub use statistics::Statistics;
 pub use streams::ToWorkers;
 pub use tracing::{TakeLine, TraceLines, TraceSink, Tracing, Who};

@@ -194,6 +194,7 @@ impl Core {
         if let Some(to) = &options.to {
             branch.target.destination = Some(to.clone());
         }
+        self.settle_own_via(context);
         let transaction = self.table.transaction_mut(key).ok_or(RelayError::Full)?;
         transaction.left.record_route.clone_from(&context.record_route);
         transaction.left.own_via.clone_from(&context.own_via);

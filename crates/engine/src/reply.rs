@@ -167,7 +167,11 @@ impl Core {
     /// Where replies to `request` go (RFC 3261 section 18.2.2, RFC 3581).
     pub(crate) fn way_upstream(&self, request: &Message, arrival: &Arrival, is_rport_forced: bool) -> Option<Way> {
         let via = request.top_via().ok()?;
-        let peer = forward::response_address(&via, arrival.source, is_rport_forced || arrival.transport.is_reliable());
+        let to_source = is_rport_forced || arrival.transport.is_reliable();
+        let peer = match self.shared.settings.replies_to_via && !to_source {
+            true => forward::response_address_as_written(&via, arrival.source),
+            false => forward::response_address(&via, arrival.source, to_source),
+        };
         Some(Way {
             socket: arrival.socket,
             transport: arrival.transport,

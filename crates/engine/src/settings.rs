@@ -29,6 +29,15 @@ pub struct Settings {
     pub forces_rport: bool,
     /// Whether the Via of ours asks for `rport` (RFC 3581).
     pub asks_rport: bool,
+    /// Whether replies over UDP go to the address that the sender's Via names, and not where the request came from.
+    pub replies_to_via: bool,
+    /// Says from which of its addresses the host would send to a peer; none: the socket that a request came to is
+    /// preferred, wherever it goes.
+    pub source_toward: Option<fn(std::net::SocketAddr) -> Option<std::net::IpAddr>>,
+    /// The extended attributes whose fields become parameters of our Via, and its address and port.
+    pub via_records: ViaRecords,
+    /// The number of this instance among several, for Vias that shall tell it; 0: none.
+    pub server_id: u32,
     /// Requests over UDP larger than this leave over TCP (RFC 3261 section 18.1.1), where TCP is there.
     pub udp_mtu: usize,
     /// Which replies are left out of the choice when a failure route tries elsewhere.
@@ -52,12 +61,25 @@ impl Default for Settings {
             user_agent_header: Some(concat!("User-Agent: SER/", env!("CARGO_PKG_VERSION")).to_owned()),
             forces_rport: false,
             asks_rport: false,
+            replies_to_via: false,
+            source_toward: None,
+            via_records: ViaRecords::default(),
+            server_id: 0,
             udp_mtu: 1300,
             forgets: Forgets::Nothing,
             max_branches: 60,
             capture_bytes: 0,
         }
     }
+}
+
+/// Names of extended attributes about our Via; empty: none.
+#[derive(Debug, Clone, Default)]
+pub struct ViaRecords {
+    /// Its fields become parameters.
+    pub params: bytes::Bytes,
+    /// Its fields `address` and `port` become sent-by.
+    pub fields: bytes::Bytes,
 }
 
 /// Replies of earlier tries that do not count for the final one.

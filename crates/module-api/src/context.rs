@@ -288,6 +288,14 @@ pub struct OwnVia {
     pub port: Option<u16>,
     /// Whether it asks for `rport` (RFC 3581).
     pub asks_rport: bool,
+    /// Whether host and port come from the record that core parameter `xavp_via_fields` names.
+    pub takes_fields: bool,
+    /// Whether the fields of the record that core parameter `xavp_via_params` names become parameters.
+    pub takes_params: bool,
+    /// Whether it tells core parameter `server_id` as `srvid`.
+    pub tells_server_id: bool,
+    /// Further parameters, each with its semicolon.
+    pub params: Bytes,
 }
 
 /// Noted by `cfg_select()`: which instance of a group of settings this request reads, by group.

@@ -82,6 +82,13 @@ pub(crate) fn engine(settings: &ScriptSettings, started: &Started) -> engine::Se
     }
     engine.forces_rport = settings.flag("force_rport");
     engine.asks_rport = settings.flag("local_rport");
+    engine.replies_to_via = settings.int("reply_to_via") != 0;
+    engine.source_toward = settings.flag("mhomed").then_some(net::udp::source_toward as _);
+    engine.server_id = u32::try_from(settings.int("server_id")).unwrap_or(0);
+    engine.via_records = engine::ViaRecords {
+        params: settings.text("xavp_via_params").into(),
+        fields: settings.text("xavp_via_fields").into(),
+    };
     // 0 leaves it at what RFC 3261 section 18.1.1 says.
     if settings.int("udp_mtu") > 0 {
         engine.udp_mtu = number(settings, "udp_mtu", 576..=65_535).unwrap_or(engine.udp_mtu);

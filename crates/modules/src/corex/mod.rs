@@ -4,6 +4,7 @@ mod file;
 mod iflag;
 mod send;
 mod socket;
+mod via;
 mod xflag;
 
 use module_api::{Function, KeyRule, Module, Outcome, RouteKind, Routes, Value, Variable};
@@ -41,6 +42,9 @@ pub static MODULE: Module = Module {
         send::FORWARD_UAC,
         send::FORWARD_UAC_URI,
         send::FORWARD_REPLY,
+        via::ADD_SERVER_ID,
+        via::ADD_PARAMS,
+        via::USE_FIELDS,
         iflag::SET,
         iflag::RESET,
         iflag::IS_SET,

@@ -138,6 +138,12 @@ impl Dialog {
         }
     }
 
+    /// A dialog of before the start.
+    pub(super) fn restored((entry, id): (u32, u32), call_id: Bytes, from_tag: Bytes, facts: Facts) -> Dialog {
+        let invite = facts.caller.cseq;
+        Dialog { entry, id, call_id, from_tag, invite, state: Mutex::new(facts) }
+    }
+
     pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -166,6 +166,7 @@ fn flag(call: &mut Call<'_>, change: fn(&mut u32, u32)) -> Outcome {
     let Some(dialog) = current(call) else { return Outcome::FALSE };
     let bit = 1_u32.checked_shl(call.int(0).unwrap_or(0) as u32).unwrap_or(0);
     change(&mut dialog.facts().flags, bit);
+    call.state::<Dialogs>().touch(&dialog);
     Outcome::TRUE
 }
 
@@ -198,6 +199,7 @@ fn property(call: &mut Call<'_>, is_on: bool) -> Outcome {
         b"ka-src" | b"ka-dst" | b"timeout-noreset" => {}
         _ => return Outcome::fail("dialog properties are timeout-bye, ka-src, ka-dst and timeout-noreset"),
     }
+    call.state::<Dialogs>().touch(&dialog);
     Outcome::TRUE
 }
 
@@ -218,6 +220,7 @@ pub(super) const SET_VAR: Function = Function {
         let Some(dialog) = other(call) else { return Outcome::FALSE };
         let (name, value) = (call.text(3), call.text(4));
         dialog.facts().vars.replace(name, Value::Str(value));
+        call.state::<Dialogs>().touch(&dialog);
         Outcome::TRUE
     },
 };
@@ -271,6 +274,7 @@ pub(super) const REQUEST_WITHIN: Function = Function {
             request.body = (!content.is_empty()).then(|| (kind.clone(), content.clone()));
             call.host.request(request, Box::new(|_, _| ()));
         }
+        call.state::<Dialogs>().touch(&dialog);
         Outcome::TRUE
     },
 };

@@ -7,11 +7,13 @@ mod over;
 mod profile;
 mod settings;
 mod state;
+mod stored;
 mod table;
 mod track;
 mod transfer;
 mod variable;
 
+use std::any::Any;
 use std::sync::{Arc, RwLock, Weak};
 
 use module_api::{Call, Event, Module, Server, Setup, SetupError, State};
@@ -21,6 +23,7 @@ pub(crate) use over::{Ending, Over};
 use call::{Dialog, Side};
 use profile::Profiles;
 use settings::Settings;
+use stored::Stored;
 use table::Table;
 
 /// Tracks calls: how long they may last, how many there are of a kind, and how to end one.
@@ -63,6 +66,7 @@ pub static MODULE: Module = Module {
     events: &EVENTS,
     commands: &command::ALL,
     observe: Some(track::observe),
+    save: Some(|state| Box::pin(save(state))),
     make,
     ..Module::EMPTY
 };
@@ -80,17 +84,39 @@ pub(crate) struct Dialogs {
     profiles: Profiles,
     server: Arc<dyn Server>,
     watchers: RwLock<Vec<(Weak<dyn State>, over::Watcher)>>,
+    /// Where dialogs are kept beside memory.
+    stored: Option<Arc<Stored>>,
+}
+
+impl Dialogs {
+    /// Notes that a dialog has changed, for the database.
+    fn touch(&self, dialog: &Arc<Dialog>) {
+        if let Some(stored) = &self.stored {
+            stored.touch(dialog);
+        }
+    }
 }
 
 fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     let profiles = Profiles::new(&setup.text("profiles_with_value"), &setup.text("profiles_no_value"));
-    Ok(Arc::new(Dialogs {
+    let dialogs = Arc::new(Dialogs {
         settings: Settings::read(setup)?,
         table: Table::default(),
         profiles,
         server: Arc::clone(setup.server),
         watchers: RwLock::default(),
-    }))
+        stored: Stored::named(setup)?,
+    });
+    stored::start(setup, &dialogs)?;
+    Ok(dialogs)
+}
+
+/// Writes dialogs that are not in the database yet, when the server ends.
+async fn save(state: &Arc<dyn State>) {
+    let any: &(dyn Any + Send + Sync) = &**state;
+    if let Some(dialogs) = any.downcast_ref::<Dialogs>() {
+        stored::save(dialogs).await;
+    }
 }
 
 /// Noted with a request: the dialog that a script has chosen.

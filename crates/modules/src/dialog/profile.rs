@@ -54,6 +54,23 @@ impl Profiles {
         }
     }
 
+    /// The profiles of a dialog of before the start, as its row has them; it counts in them again.
+    pub(super) fn restored(&self, text: &str) -> Vec<(Bytes, Bytes)> {
+        let row: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+        let pairs = row["profiles"].as_array().into_iter().flatten().take(MOST_OF_ONE);
+        let mut profiles = Vec::new();
+        for pair in pairs {
+            let part = |n: usize| Bytes::copy_from_slice(pair[n].as_str().unwrap_or_default().as_bytes());
+            let (name, value) = (part(0), part(1));
+            // The script may have another list of profiles now.
+            if self.check(&String::from_utf8_lossy(&name), !value.is_empty()).is_ok() {
+                self.add(&name, &value, 1);
+                profiles.push((name, value));
+            }
+        }
+        profiles
+    }
+
     /// How many dialogs are in it, with that value or with any.
     pub(super) fn size(&self, name: &[u8], value: Option<&[u8]>) -> i64 {
         let counts = self.lock();
@@ -179,6 +196,8 @@ fn change(call: &mut Call<'_>, dialog: &Arc<Dialog>, is_in: bool) -> Outcome {
             profiles.add(&name, &value, 1);
         }
     }
+    drop(facts);
+    call.state::<Dialogs>().touch(dialog);
     Outcome::TRUE
 }
 

@@ -47,16 +47,17 @@ pub(super) static PARAMETERS: [Parameter; 47] = [
         name: "db_mode",
         kind: SettingKind::Int,
         default: "0",
-        doc: "Where dialogs are kept: 0 in memory. They are not written to a database; another value is refused.",
+        doc: "Whether calls that are up are kept in a database too, and known again after a restart: 0 no, 1 each change at \
+              once, 2 after db_update_period, 3 when the server ends.",
     },
     ignored("hash_size"),
     ignored("dlg_match_mode"),
     ignored("enable_stats"),
     ignored("detect_spirals"),
-    ignored("db_url"),
-    ignored("table_name"),
-    ignored("vars_table_name"),
-    ignored("db_update_period"),
+    text("db_url", "", "The database; by default ser.db in the data directory."),
+    text("table_name", "dialog", "The table of dialogs."),
+    text("vars_table_name", "dialog_vars", "The table of their variables."),
+    number("db_update_period", "60", "With db_mode 2: how long a change waits before it is written, in seconds."),
     ignored("db_fetch_rows"),
     ignored("db_skip_load"),
     text("bridge_controller", "sip:controller@localhost", "Who calls, in calls that dlg_bridge() makes: a SIP URI."),
@@ -94,7 +95,7 @@ const fn text(name: &'static str, default: &'static str, doc: &'static str) -> P
 }
 
 const fn ignored(name: &'static str) -> Parameter {
-    Parameter { name, kind: SettingKind::Ignored, default: "", doc: "Has no effect: dialogs are kept in memory." }
+    Parameter { name, kind: SettingKind::Ignored, default: "", doc: "Has no effect." }
 }
 
 impl Settings {
@@ -103,10 +104,6 @@ impl Settings {
     /// # Errors
     /// The first one that does not do.
     pub(super) fn read(setup: &Setup<'_>) -> Result<Settings, SetupError> {
-        if setup.int("db_mode") != 0 {
-            let cause = "dialogs are kept in memory only: set it to 0".into();
-            return Err(SetupError::Setting { name: "db_mode", cause });
-        }
         let early_code = u16::try_from(setup.int("bye_early_code")).ok().filter(|code| (400..700).contains(code));
         let mut headers = setup.text("dlg_extra_hdrs").replace("\\r\\n", "\r\n");
         if !headers.is_empty() && !headers.ends_with("\r\n") {

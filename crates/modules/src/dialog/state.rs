@@ -86,6 +86,7 @@ pub(super) const UPDATE_CONTACT: Function = Function {
         let Some((dialog, sender)) = sender(call) else { return Outcome::FALSE };
         let Some(contact) = contact_uri(&call.context.message) else { return Outcome::FALSE };
         dialog.facts().leg_mut(sender).contact = contact;
+        call.state::<Dialogs>().touch(&dialog);
         Outcome::TRUE
     },
 };
@@ -100,6 +101,7 @@ pub(super) const UPDATE_SOCKET: Function = Function {
     run: |call| {
         let Some((dialog, sender)) = sender(call) else { return Outcome::FALSE };
         dialog.facts().leg_mut(sender).socket = Some(call.context.arrival.socket);
+        call.state::<Dialogs>().touch(&dialog);
         Outcome::TRUE
     },
 };

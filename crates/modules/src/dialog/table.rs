@@ -45,6 +45,18 @@ impl Table {
         Some(dialog)
     }
 
+    /// Takes in a dialog of before the start. False when there are too many, or its place is another's.
+    pub(super) fn restore(&self, dialog: &Arc<Dialog>) -> bool {
+        let is_placed = self.place(&dialog.call_id) as u32 == dialog.entry;
+        if !is_placed || self.count.load(Ordering::Relaxed) >= LIMIT {
+            return false;
+        }
+        self.next.fetch_max(dialog.id.wrapping_add(1), Ordering::Relaxed);
+        self.shard(&dialog.call_id).entry(dialog.call_id.clone()).or_default().push(Arc::clone(dialog));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
     /// The dialog of a request, and who sent it.
     pub(super) fn of(&self, request: &Message) -> Option<(Arc<Dialog>, Side)> {
         let shard = self.shard(request.call_id());

@@ -83,6 +83,7 @@ fn on_invite_reply(call: &mut Call<'_>, replied: &Replied<'_>) {
             }
             watch_time(&state, &dialog, call.host);
             run_event(call, "dialog:start");
+            state.touch(&dialog);
         }
         // A second 2xx is of another callee, whom the caller will send a BYE.
         200..300 => {}
@@ -109,6 +110,7 @@ fn on_reply_within(call: &mut Call<'_>, replied: &Replied<'_>) {
     if let (200..300, Some(reply)) = (replied.code, replied.reply) {
         note_target(&dialog, side, &request, reply);
     }
+    state.touch(&dialog);
     let is_over = request.method() == Method::Bye || matches!(replied.code, 408 | 481);
     if is_over {
         call.context.set_note(Chosen(Arc::clone(&dialog)));
@@ -144,7 +146,10 @@ pub(super) fn advance(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, stage: Stage, 
     };
     match stage {
         Stage::Confirmed => set_lifetime(state, dialog, lifetime, host),
-        Stage::Answered => watch_time(state, dialog, host),
+        Stage::Answered => {
+            state.touch(dialog);
+            watch_time(state, dialog, host);
+        }
         Stage::Ended => {
             end(state, dialog);
             over::tell_without_message(host, state, dialog, Ending::Server);
@@ -189,12 +194,13 @@ pub(super) fn set_lifetime(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, lifetime:
         }
         facts.expires = host.unix_time() + lifetime;
     }
+    state.touch(dialog);
     watch_time(state, dialog, host);
 }
 
 /// Comes back to a dialog when its time may be up. In steps: what waits for the end of a call must not be kept long
 /// after a call that has ended sooner, or the calls of a busy day fill the worker's memory with it.
-fn watch_time(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, host: &mut dyn Host) {
+pub(super) fn watch_time(state: &Arc<Dialogs>, dialog: &Arc<Dialog>, host: &mut dyn Host) {
     let now = host.unix_time();
     let due = {
         let mut facts = dialog.facts();
@@ -274,6 +280,7 @@ fn end(state: &Arc<Dialogs>, dialog: &Arc<Dialog>) {
     dialog.facts().stage = Stage::Ended;
     state.profiles.leave_all(dialog);
     state.table.remove(dialog);
+    state.touch(dialog);
 }
 
 /// Runs an event's route on the request at hand.

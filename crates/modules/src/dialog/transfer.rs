@@ -101,6 +101,7 @@ fn refer(call: &mut Call<'_>, dialog: Option<Arc<Dialog>>, side: &[u8], address:
     let own = [b"Contact: <", &other[..], b">\r\nRefer-To: <", address, b">\r\n"].concat();
     request.headers = [&request.headers[..], &own].concat().into();
     call.host.request(request, Box::new(|_, _| ()));
+    call.state::<Dialogs>().touch(&dialog);
     Outcome::TRUE
 }
 

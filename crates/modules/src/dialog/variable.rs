@@ -26,6 +26,7 @@ pub(super) static ALL: [Variable; 6] = [
             if !value.is_null() && !vars.push(name, value) {
                 return Err(Fault { code: -1, cause: "the dialog has too many variables".into() });
             }
+            call.state::<Dialogs>().touch(&dialog);
             Ok(())
         }),
     },
@@ -134,5 +135,6 @@ fn set_context(call: &mut Call<'_>, selector: &Selector<'_>, value: Value) -> Re
         }
         _ => return Err(Fault { code: -1, cause: "of $dlg_ctx timeout, timeout_bye and flags can be set".into() }),
     }
+    call.state::<Dialogs>().touch(&dialog);
     Ok(())
 }

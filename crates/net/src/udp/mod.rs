@@ -16,6 +16,16 @@ use socket2::{Domain, Socket, Type};
 pub use receive::{Datagram, ReceiveBatch};
 pub use send::{BatchFull, SendBatch};
 
+/// The address of this host from which it would send to `peer`, by the routing table. None where there is no way.
+///
+/// Nothing is sent: the connect of a datagram socket asks the kernel alone, and does not wait.
+pub fn source_toward(peer: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if peer.is_ipv4() { [0, 0, 0, 0].into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    socket.local_addr().ok().map(|own| own.ip())
+}
+
 /// How a socket is opened.
 #[derive(Clone, Debug)]
 pub struct UdpOptions {

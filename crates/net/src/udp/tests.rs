@@ -158,3 +158,10 @@ fn the_loopback_has_a_path_mtu() {
     let peer: SocketAddr = "127.0.0.1:5060".parse().unwrap();
     assert!(path_mtu(peer).unwrap() >= 1500);
 }
+
+#[test]
+fn the_routing_table_says_from_where_a_peer_is_reached() {
+    let toward = |peer: &str| source_toward(peer.parse().expect("a literal address"));
+    assert_eq!(toward("127.0.0.1:9"), Some([127, 0, 0, 1].into()));
+    assert_eq!(toward("127.8.8.8:9"), Some([127, 0, 0, 1].into()));
+}

@@ -46,6 +46,8 @@ pub struct OwnVia<'a> {
     pub branch: &'a [u8],
     /// Whether to ask the next hop for `rport` (RFC 3581).
     pub asks_rport: bool,
+    /// Further parameters, each with its semicolon.
+    pub params: &'a [u8],
 }
 
 /// Puts our Via on top (RFC 3261 section 16.6 step 8).
@@ -67,6 +69,7 @@ pub fn via_line(via: &OwnVia<'_>) -> Bytes {
     if via.asks_rport {
         line.extend_from_slice(b";rport");
     }
+    line.extend_from_slice(via.params);
     line.extend_from_slice(b"\r\n");
     line.into()
 }
@@ -168,6 +171,19 @@ pub fn response_address(via: &Via<'_>, source: SocketAddr, to_source: bool) -> S
     }
     // To `received`, which is the source (18.2.1).
     SocketAddr::new(source.ip(), port)
+}
+
+/// As [`response_address`], where an operator trusts what senders write: to the address in the Via, where it names
+/// one. Deviates from section 18.2.1, by which replies go where the request really came from.
+pub fn response_address_as_written(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
+    let written = via.parsed_host().and_then(Host::address).filter(|address| address.is_ipv4() == source.is_ipv4());
+    match written {
+        Some(address) if via.rport().is_none() && via.maddr().is_none() => {
+            let port = via.port.unwrap_or_else(|| via.transport.map_or(5060, Transport::default_port));
+            SocketAddr::new(address, port)
+        }
+        _ => response_address(via, source, false),
+    }
 }
 
 /// Where a Via leads, when there is no transaction that knows better (RFC 3261 section 18.2.2).

@@ -43,8 +43,14 @@ fn a_missing_max_forwards_is_added() {
 fn our_via_stands_on_top_with_its_brackets() {
     let message = request("Max-Forwards: 9\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n");
     let mut edits = Edits::new();
-    let via =
-        OwnVia { transport: Transport::Tls, host: b"[2001:db8::1]", port: 5061, branch: b"z9hG4bKx", asks_rport: true };
+    let via = OwnVia {
+        transport: Transport::Tls,
+        host: b"[2001:db8::1]",
+        port: 5061,
+        branch: b"z9hG4bKx",
+        asks_rport: true,
+        params: b"",
+    };
     push_via(&via, &mut edits);
     assert_eq!(
         written(&message, &edits),
