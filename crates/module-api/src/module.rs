@@ -102,6 +102,8 @@ pub enum SettingKind {
     Int,
     /// A string.
     Str,
+    /// A string that names a file. A relative name is looked for in the folder of the script, then where the server works.
+    File,
     /// A string; the setting may be given several times and the values add up.
     List,
     /// Accepted for the sake of existing scripts and without effect here.

@@ -26,6 +26,7 @@ pub mod exec;
 pub mod group;
 pub mod htable;
 pub mod ipops;
+pub mod json;
 pub mod kex;
 pub mod later;
 pub mod limit;
@@ -45,6 +46,7 @@ pub mod registrar;
 pub mod rr;
 pub mod rtimer;
 pub mod sanity;
+pub mod sdpops;
 pub mod siptrace;
 pub mod siputils;
 pub mod sl;
@@ -120,6 +122,8 @@ static CATALOG: &[&Module] = &[
     &htable::MODULE,
     &ipops::MODULE,
     &doors::JSONRPCS,
+    &json::JSON,
+    &json::JANSSON,
     &kex::MODULE,
     &mangler::MODULE,
     &maxfwd::MODULE,
@@ -145,6 +149,7 @@ static CATALOG: &[&Module] = &[
     &rr::MODULE,
     &rtimer::MODULE,
     &sanity::MODULE,
+    &sdpops::MODULE,
     &siptrace::MODULE,
     &siputils::MODULE,
     &sl::MODULE,

@@ -10,7 +10,7 @@ use module_api::{
 };
 use regex::bytes::{Regex, RegexBuilder};
 
-use crate::setting::{ignored, number, text};
+use crate::setting::{file, ignored, number};
 
 /// Regular expressions in the notation of Perl.
 pub static MODULE: Module = Module {
@@ -18,7 +18,7 @@ pub static MODULE: Module = Module {
     doc: "Matches regular expressions in the notation of Perl, from the script or from a file of groups. Matching takes time \
           in proportion to the text, whatever the expression, so there are no back references and no look-around.",
     parameters: &[
-        text(
+        file(
             "file",
             "",
             "The file of groups: [0], [1] and so on each begin one, and each line of a group is an expression.",

@@ -13,6 +13,11 @@ pub(crate) const fn text(name: &'static str, default: &'static str, doc: &'stati
     Parameter { name, kind: SettingKind::Str, default, doc }
 }
 
+/// A setting that names a file.
+pub(crate) const fn file(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
+    Parameter { name, kind: SettingKind::File, default, doc }
+}
+
 /// A string setting that may be given several times.
 pub(crate) const fn list(name: &'static str, doc: &'static str) -> Parameter {
     Parameter { name, kind: SettingKind::List, default: "", doc }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use module_api::{SettingKind, Value};
 use script::{Configuration, LoadOptions, Loaded, Reader};
 
 use crate::arguments::Arguments;
@@ -33,6 +34,30 @@ pub(crate) fn load(arguments: &Arguments) -> Result<Configuration> {
     }
 }
 
+/// Has settings that name a file by a relative path mean the one in the folder of the script, where there is one: a
+/// script and its lists can then be started from anywhere.
+fn find_files(configuration: &mut Configuration, script: &Path) {
+    let Some(folder) = script.parent() else { return };
+    for loaded in &mut configuration.modules {
+        let is_file = |name: &str| {
+            let mut parameters = loaded.module.parameters.iter();
+            parameters.any(|parameter| parameter.name == name && parameter.kind == SettingKind::File)
+        };
+        for setting in loaded.settings.iter_mut().filter(|setting| is_file(&setting.name)) {
+            let named = String::from_utf8_lossy(&setting.value.to_bytes()).into_owned();
+            let beside = folder.join(&named);
+            if named.is_empty() || Path::new(&named).is_absolute() || !beside.exists() {
+                continue;
+            }
+            if let Some(found) =
+                std::path::absolute(beside).ok().and_then(|found| found.into_os_string().into_string().ok())
+            {
+                setting.value = Value::Str(found.into());
+            }
+        }
+    }
+}
+
 /// Loads the script that the command line asks for, and says what it is called.
 pub(crate) fn read(arguments: &Arguments) -> (String, Loaded) {
     let path = arguments.file.as_deref().map_or_else(|| BUILT_IN_NAME.into(), Path::to_string_lossy);
@@ -41,7 +66,11 @@ pub(crate) fn read(arguments: &Arguments) -> (String, Loaded) {
         defines.push(("WITH_DOMAINS".to_owned(), None));
     }
     let options = LoadOptions { defines, catalog: modules::catalog(), reader: &Files };
-    let loaded = script::load(&path, &options);
+    let mut loaded = script::load(&path, &options);
+    // What lies beside the script from here may lie nowhere under another root.
+    if let (Some(configuration), None) = (&mut loaded.configuration, &arguments.chroot) {
+        find_files(configuration, Path::new(&*path));
+    }
     (path.into_owned(), loaded)
 }
 
@@ -84,6 +113,33 @@ mod tests {
         let loaded = script::load(BUILT_IN_NAME, &options);
         assert_eq!(loaded.diagnostics.render(false), "");
         assert!(loaded.configuration.is_some());
+    }
+
+    #[test]
+    fn files_that_a_script_names_lie_beside_it() {
+        let folder = own_folder();
+        let script = folder.join("x.cfg");
+        let text = "#!KAMAILIO\nloadmodule \"dispatcher.so\"\nmodparam(\"dispatcher\", \"list_file\", \"NAME\")\n\
+                    loadmodule \"sl.so\"\nrequest_route { sl_send_reply(\"200\", \"OK\"); }\n";
+        std::fs::write(folder.join("gateways.list"), "1 sip:192.0.2.1\n").expect("it can be written");
+        let setting = |name: &str| {
+            std::fs::write(&script, text.replace("NAME", name)).expect("it can be written");
+            let file = script.to_str().expect("its name is text");
+            let configuration = load(&Arguments::parse_from(["ser", "-f", file])).expect("the script is fine");
+            let dispatcher = configuration.modules.iter().find(|loaded| loaded.module.name == "dispatcher");
+            String::from_utf8_lossy(&dispatcher.expect("it is loaded").settings[0].value.to_bytes()).into_owned()
+        };
+        assert_eq!(setting("gateways.list"), folder.join("gateways.list").to_str().expect("text"));
+        assert_eq!(setting("elsewhere.list"), "elsewhere.list");
+        assert_eq!(setting("/etc/hosts"), "/etc/hosts");
+        std::fs::remove_dir_all(&folder).expect("it can be removed");
+    }
+
+    /// A folder of this test alone.
+    fn own_folder() -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("ser-load-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("the temporary directory can be written");
+        folder
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn parameter_row(parameter: &Parameter) -> String {
     let kind = match parameter.kind {
         SettingKind::Int => "integer",
         SettingKind::Str => "string",
+        SettingKind::File => "file",
         SettingKind::List => "string, may be repeated",
         SettingKind::Ignored => "accepted, without effect",
     };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use module_api::{Parameter, SettingKind, Setup, SetupError};
 
 use super::list::List;
+use crate::setting::file;
 
 /// Settings, as the script gave them.
 pub(super) struct Settings {
@@ -46,7 +47,7 @@ pub(super) enum Probing {
 }
 
 pub(super) static PARAMETERS: &[Parameter] = &[
-    text("list_file", "/etc/kamailio/dispatcher.list", "The list: lines of SET URI [FLAGS [PRIORITY [ATTRS]]]."),
+    file("list_file", "/etc/kamailio/dispatcher.list", "The list: lines of SET URI [FLAGS [PRIORITY [ATTRS]]]."),
     number("flags", "0", "1 hashes the user of a URI alone; 2 keeps the other gateways for ds_next_dst()."),
     number("force_dst", "1", "Whether a destination that is set already is overwritten."),
     number("use_default", "0", "Whether the last gateway of a set takes the call when no other does."),

@@ -10,10 +10,10 @@ use super::address::Addresses;
 use super::rules::Files;
 use super::trusted::Trusted;
 use crate::rows::{Row, Source, Wanted};
-use crate::setting::{self, ignored, number, text};
+use crate::setting::{self, file, ignored, number, text};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
-    text(
+    file(
         "address_file",
         "",
         "A file of addresses, one a line: GROUP ADDRESS MASK PORT TAG, of which the last three may be left out. ADDRESS may \

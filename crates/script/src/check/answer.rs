@@ -1,6 +1,7 @@
 //! Whether the request route can come to its end without having answered or relayed the request.
 //!
-//! Only its very end counts. `exit` and `drop` say that the script means to be silent.
+//! Only its very end counts. Elsewhere `exit` and `drop` say that the script means to be silent; an `exit` as its last
+//! word says no more than the end itself, and what comes as far as that was forgotten.
 
 use module_api::{Dialect, Function, RouteId, RouteKind};
 
@@ -24,16 +25,22 @@ pub(super) fn check(
     if diagnostics.has_errors() {
         return;
     }
-    let mut walk = Walk { routes, modules, dialect, depth: 0, ends: vec![None; routes.len()] };
+    let mut walk = Walk { routes, modules, dialect, depth: 0, ends: vec![None; routes.len()], has_answer: false };
     // `break` and `return` in the main route are words for `exit`.
-    if walk.list(&routes[main].body).silent {
+    let (body, is_exit) = match routes[main].body.as_slice() {
+        [before @ .., last] if matches!(last.kind, StatementKind::Exit) => (before, true),
+        body => (body, false),
+    };
+    let is_silent = walk.list(body).silent;
+    // A script that answers nothing at all listens only, and its `exit` is meant.
+    if is_silent && (walk.has_answer || !is_exit) {
         let last = routes[main].body.last();
         let span = last.map_or(blocks[main].span(), |statement| statement.span);
         let text = "a request can come to the end of this route without an answer";
         let found = Diagnostic::warning(codes::UNANSWERED, span, text)
             .label("no reply and no relay on some way to here")
             .note(Some(blocks[main].span()), "the route begins here")
-            .help("relay it or send a reply; `exit` says that silence is meant");
+            .help("relay it or send a reply; an `exit` in a condition says that silence is meant");
         diagnostics.push(found);
     }
 }
@@ -119,6 +126,8 @@ struct Walk<'a> {
     depth: usize,
     /// What is known of each route; of one that is being walked, that it does not return.
     ends: Vec<Option<Ends>>,
+    /// Whether any call on the way may answer.
+    has_answer: bool,
 }
 
 impl Walk<'_> {
@@ -205,6 +214,7 @@ impl Walk<'_> {
                 });
                 let module = self.modules.get(usize::from(site.module)).map_or("", |loaded| loaded.module.name);
                 let answers = may_answer(module, site.function);
+                self.has_answer |= answers;
                 before.then(if answers { Ends { answered: true, ..Ends::default() } } else { THROUGH })
             }
             ExpressionKind::Route(route) => self.route(*route),

@@ -149,7 +149,9 @@ impl Loading<'_> {
                 let number = number.or_else(|| self.flags.get(text.as_str()).copied());
                 number.map(Value::Int).ok_or("a number")
             }
-            (SettingKind::Str | SettingKind::List, Literal::Int(number)) => Ok(Value::Str(number.to_string().into())),
+            (SettingKind::Str | SettingKind::File | SettingKind::List, Literal::Int(number)) => {
+                Ok(Value::Str(number.to_string().into()))
+            }
             (_, Literal::Text(text) | Literal::Word(text)) => Ok(Value::Str(text.clone().into())),
             (SettingKind::Ignored, Literal::Int(number)) => Ok(Value::Int(*number)),
         };
