@@ -31,9 +31,11 @@ impl DatabaseServer {
     pub(crate) fn start(kind: Kind) -> DatabaseServer {
         let mut server = DatabaseServer { kind, scratch: Scratch::new(), process: None };
         let data = server.data();
-        std::fs::create_dir_all(&data).expect("the directory is writable");
-        if let Some((user, group)) = server.account() {
-            chown(&data, Some(user), Some(group)).expect("root may give a directory away");
+        for directory in [&data, &server.temporary()] {
+            std::fs::create_dir_all(directory).expect("the directory is writable");
+            if let Some((user, group)) = server.account() {
+                chown(directory, Some(user), Some(group)).expect("root may give a directory away");
+            }
         }
         match kind {
             Kind::Postgres => run(server
@@ -44,6 +46,7 @@ impl DatabaseServer {
                 .as_account(Path::new("mariadb-install-db"))
                 .arg("--no-defaults")
                 .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+                .arg(format!("--tmpdir={}", server.temporary().display()))
                 .arg(format!("--datadir={}", data.display()))),
         }
         server.start_again();
@@ -87,9 +90,13 @@ impl DatabaseServer {
             Kind::MariaDb => {
                 let mut command = self.as_account(Path::new("/usr/sbin/mariadbd"));
                 command.args(["--no-defaults", "--skip-networking"]);
-                for (name, path) in
-                    [("datadir", data.clone()), ("socket", self.socket()), ("pid-file", data.join("pid"))]
-                {
+                let places = [
+                    ("datadir", data.clone()),
+                    ("tmpdir", self.temporary()),
+                    ("socket", self.socket()),
+                    ("pid-file", data.join("pid")),
+                ];
+                for (name, path) in places {
                     command.arg(format!("--{name}={}", path.display()));
                 }
                 Process::start("mariadbd", &mut command)
@@ -136,6 +143,11 @@ impl DatabaseServer {
 
     fn data(&self) -> PathBuf {
         self.scratch.file("data")
+    }
+
+    /// MariaDB removes the temporary tables that it finds when it starts, those of another server too.
+    fn temporary(&self) -> PathBuf {
+        self.scratch.file("temporary")
     }
 
     fn socket(&self) -> PathBuf {
