@@ -141,6 +141,28 @@ fn what_the_server_keeps_is_shown_with_the_steps_of_the_script_and_saved_with_th
     assert!(nobody.contains("no message of this call is kept"), "{nobody}");
 }
 
+/// A mebibyte is kept, a quarter of it for calls that failed: what came at the same time and went well is gone.
+#[test]
+fn a_call_that_failed_is_kept_longer_than_what_went_well() {
+    let (subject, phone) = start("1");
+    let ask = |line: &str, call: &str, answer: &str| {
+        phone.request(&format!("{line}@{}", phone.server()), call, "1", "", "");
+        phone.expect(answer);
+    };
+    ask("OPTIONS sip:anybody", "went-well", "SIP/2.0 200 ");
+    ask("INVITE sip:nobody", "failed", "SIP/2.0 404 ");
+    let kept = || said(&subject, &["trace.calls"]);
+    assert!(kept().contains("went-well") && kept().contains("failed"), "{}", kept());
+    // Messages of about 600 bytes with what is noted of each: a few thousand are more than a mebibyte.
+    for n in 0..3000 {
+        ask("OPTIONS sip:anybody", &format!("later-{n}"), "SIP/2.0 200 ");
+    }
+    let shown = kept();
+    assert!(shown.contains("failed") && shown.contains("later-2999"), "{shown}");
+    assert!(!shown.contains("went-well"), "it is kept as well");
+    assert!(said(&subject, &["trace.show", "failed"]).contains("404"));
+}
+
 #[test]
 fn whoever_follows_sees_messages_as_they_come() {
     let (subject, phone) = start("1");

@@ -1,7 +1,7 @@
 //! What the systemd unit forbids, held against what the server does.
 //!
-//! Always `ser`, whatever is under test. systemd itself does not run here: its tools judge the unit, and strace says
-//! which system calls the server makes.
+//! Always `ser`, whatever is under test. systemd's tools judge the unit, and strace says which system calls the server
+//! makes, also those that no request of `systemd.rs` brings about.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -272,6 +272,59 @@ fn a_thousand_clients_at_once_hold_up_neither_sip_nor_each_other_for_long() {
     assert!(grown < 16 << 20, "memory grew by {grown} bytes");
 }
 
+/// Over the control socket, as it is written; what comes back until the server closes.
+fn over_the_socket(server: &Operated, request: &[u8]) -> String {
+    let mut stream =
+        std::os::unix::net::UnixStream::connect(server.directory().join("control.sock")).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
+    // A server that refuses early may close before all is written.
+    let _ = stream.write_all(request).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn each_bad_request_on_the_control_socket_gets_an_error_that_says_what_is_wrong() {
+    let server = Operated::start();
+    let check = |request: &[u8], error: &str| {
+        let answer = over_the_socket(&server, request);
+        assert!(answer.contains(error), "{}: {answer}", String::from_utf8_lossy(&request[..request.len().min(60)]));
+    };
+    let call = |method: &str, params: &str| {
+        format!(r#"{{"jsonrpc": "2.0", "id": 1, "method": "{method}", "params": {params}}}"#)
+    };
+    check(call("core.uptyme", "[]").as_bytes(), "did you mean `core.uptime`?");
+    check(call("ul.lookup", "[]").as_bytes(), "argument `table` is missing; usage: ul.lookup TABLE AOR");
+    check(call("ul.lookup", r#"["location", "a", "b", "c"]"#).as_bytes(), "too many arguments (4)");
+    check(call("corex.debug", r#"["loud"]"#).as_bytes(), "`loud` is not an integer");
+    check(call("core.echo", "7").as_bytes(), "-32");
+    check(b"{\"jsonrpc\": \"2.0\",", "-32700");
+    check(b"\x16\x03\x01\x02\x00\x01\xff\xfe", "-32700");
+    check("[".repeat(20_000).as_bytes(), "\"error\"");
+    check(call("core.echo", &format!("[\"{}\"]", "x".repeat(70_000))).as_bytes(), "65536 bytes");
+    server.answers_sip();
+}
+
+#[test]
+fn another_user_of_the_machine_is_not_let_in_on_the_control_socket() {
+    let server = Operated::start();
+    if fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).expect("there is a /proc") != 0 {
+        // Only root can call as another one.
+        return;
+    }
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(server.directory(), open).expect("the directory is ours");
+    let serctl = server.directory().join("serctl");
+    fs::copy(program_file("serctl"), &serctl).expect("the directory is writable");
+    let socket = server.directory().join("control.sock").display().to_string();
+    let serctl = serctl.display().to_string();
+    let words = ["--reuid=nobody", "--clear-groups", &serctl, "--socket", &socket, "core.uptime"];
+    let output = server.run("setpriv", &words);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("is not open to you"), "{said}");
+}
+
 #[test]
 fn prometheus_finds_nothing_wrong_with_the_metrics() {
     let server = Operated::start();

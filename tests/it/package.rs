@@ -8,17 +8,17 @@ use crate::harness::{Process, Scratch, free_port, program_file, repository_file}
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn run(program: &str, arguments: &[&str]) -> Output {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output();
     output.unwrap_or_else(|why| panic!("{program}: {why}; `make test` installs what tests need"))
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 /// A clean root, made once by `tests/peers/install` and copied for each run.
-fn clean_root(scratch: &Scratch) -> String {
+pub(crate) fn clean_root(scratch: &Scratch) -> String {
     let archive = repository_file("tests/peers/.root/root.tar");
     let root = scratch.file("root");
     std::fs::create_dir(&root).expect("the directory is writable");
@@ -28,20 +28,24 @@ fn clean_root(scratch: &Scratch) -> String {
     root
 }
 
-#[test]
-fn the_package_installs_into_a_clean_root_starts_there_and_goes_without_a_trace() {
-    let scratch = Scratch::new();
-    let root = clean_root(&scratch);
+/// Packs the programs that were built for the tests, and gives the package's file.
+pub(crate) fn build_package(directory: &Path) -> String {
     let binaries = program_file("ser").parent().map(Path::to_owned).expect("it lies in a directory");
-    let (binaries, out) = (binaries.display().to_string(), scratch.file("out").display().to_string());
+    let (binaries, out) = (binaries.display().to_string(), directory.join("out").display().to_string());
     let built = Command::new(env!("CARGO"))
         .args(["xtask", "deb", "--binaries", &binaries, "--out", &out])
         .current_dir(repository_file("."))
         .output()
         .expect("cargo can be started");
     assert!(built.status.success(), "{}", said(&built));
-    let package =
-        said(&built).lines().rfind(|line| line.ends_with(".deb")).map(str::to_owned).expect("it names the file");
+    said(&built).lines().rfind(|line| line.ends_with(".deb")).map(str::to_owned).expect("it names the file")
+}
+
+#[test]
+fn the_package_installs_into_a_clean_root_starts_there_and_goes_without_a_trace() {
+    let scratch = Scratch::new();
+    let root = clean_root(&scratch);
+    let package = build_package(scratch.path());
     std::fs::copy(&package, Path::new(&root).join("ser.deb")).expect("the root is writable");
 
     let installed = run("chroot", &[&root, "dpkg", "-i", "/ser.deb"]);

@@ -22,7 +22,7 @@ fn start(scratch: &Scratch, address: SocketAddr) -> Process {
     command.arg("--data-dir").arg(scratch.path()).arg("-f").arg(script);
     command.args(["--workers", "2", "-l", &format!("udp:{address}"), "-l", &format!("tcp:{address}")]);
     let manager = Process::start("manager", &mut command);
-    manager.wait_for_line("ready", PATIENCE);
+    manager.wait_for_line("manager: ready", PATIENCE);
     manager
 }
 
@@ -46,7 +46,7 @@ fn what_arrives_between_two_processes_is_answered_by_the_second() {
     }
     let connection = TcpStream::connect(address).expect("a connection is not refused while nobody runs");
     manager.tell("start");
-    wait_for_count(&manager, "ready", 2);
+    wait_for_count(&manager, "manager: ready", 2);
     phones.iter().for_each(|phone| {
         phone.expect("SIP/2.0 200 ");
     });
@@ -79,7 +79,7 @@ fn under_load_restarts_lose_no_request_and_refuse_no_connection() {
         manager.tell("stop");
         load(&|| manager.count_lines("stopped 3") >= round);
         manager.tell("start");
-        load(&|| manager.count_lines("ready") > round);
+        load(&|| manager.count_lines("manager: ready") > round);
     }
     phone.set_patience(Duration::from_secs(2));
     while answered < sent && phone.receive().is_some() {
@@ -214,4 +214,93 @@ fn a_second_upgrade_while_the_first_is_under_way_changes_nothing() {
     caller.request(&format!("OPTIONS sip:{address}"), "after", "1", "", "");
     caller.expect("SIP/2.0 200 ");
     assert!(!server.has_ended(), "{}", server.log());
+}
+
+fn serctl(scratch: &Scratch, word: &str) -> Process {
+    let mut serctl = Command::new(program_file("serctl"));
+    serctl.arg("--data-dir").arg(scratch.file("data")).arg(word);
+    Process::start("serctl", &mut serctl)
+}
+
+fn with_copy(scratch: &Scratch, address: SocketAddr, options: &[&str]) -> (Process, std::path::PathBuf) {
+    let (script, program) = (scratch.file("ser.cfg"), scratch.file("ser"));
+    let text = "loadmodule \"sl.so\"\nloadmodule \"tm.so\"\nroute {\n    if (method==\"OPTIONS\") {\n        \
+                sl_send_reply(\"200\", \"OK\");\n        break;\n    }\n    t_relay();\n}\n";
+    std::fs::write(&script, text).expect("the directory is writable");
+    std::fs::copy(program_file("ser"), &program).expect("the directory is writable");
+    let mut command = Command::new(&program);
+    command.arg("--data-dir").arg(scratch.file("data")).arg("-f").arg(&script).args(options);
+    command.args(["-l", &format!("udp:{address}"), "-l", &format!("tcp:{address}")]);
+    let server = Process::start("ser", &mut command);
+    server.wait_for_line("ser 0.", PATIENCE);
+    (server, program)
+}
+
+/// The new program would have started when it was asked, and is gone when its turn comes.
+#[test]
+fn an_upgrade_to_a_program_that_has_gone_leaves_the_old_one_running() {
+    let scratch = Scratch::new();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
+    let (server, program) = with_copy(&scratch, address, &[]);
+    // A call that rings keeps it from becoming the new one before that is gone.
+    let (caller, callee, invite) = ringing(address);
+    let upgrade = serctl(&scratch, "upgrade");
+    upgrade.wait_for_line("the new program would start", PATIENCE);
+    std::fs::remove_file(&program).expect("it is there");
+    callee.answer(&invite, "200 OK");
+    caller.expect("SIP/2.0 200 ");
+    assert!(!upgrade.wait_for_exit(PATIENCE).success());
+    assert!(upgrade.log().contains("the new program cannot be run"), "{}", upgrade.log());
+    let phone = Endpoint::new(address);
+    phone.request(&format!("OPTIONS sip:{address}"), "after", "1", "", "");
+    phone.expect("SIP/2.0 200 ");
+    assert!(
+        server.wait_until(PATIENCE, || server.count_lines("the newer program cannot be run") == 1),
+        "{}",
+        server.log()
+    );
+
+    // With the program back the next one succeeds, and nothing is said of the failure any more.
+    std::fs::copy(program_file("ser"), &program).expect("the directory is writable");
+    let upgrade = serctl(&scratch, "upgrade");
+    assert!(upgrade.wait_for_exit(PATIENCE).success(), "{}", upgrade.log());
+    assert_eq!(server.count_lines("the newer program cannot be run"), 1);
+    phone.request(&format!("OPTIONS sip:{address}"), "again", "1", "", "");
+    phone.expect("SIP/2.0 200 ");
+}
+
+/// A port that only root may bind to outlives the upgrade of a server that is nobody by then.
+#[test]
+fn an_upgrade_after_root_was_given_up_keeps_the_privileged_port() {
+    let scratch = Scratch::new();
+    if std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).expect("there is a /proc")
+        != 0
+    {
+        // Nobody else has such ports to keep; `account.rs` has what is said instead.
+        return;
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(scratch.path(), mode).expect("the directory is ours");
+    let is_free = |port: &u16| {
+        let place = (Ipv4Addr::LOCALHOST, *port);
+        std::net::UdpSocket::bind(place).is_ok() && std::net::TcpListener::bind(place).is_ok()
+    };
+    let port = (600..1024).rev().find(is_free).expect("one of them is free");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (server, _) = with_copy(&scratch, address, &["-u", "nobody", "--workers", "2"]);
+    let user = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("it runs");
+        status.lines().find_map(|line| line.strip_prefix("Uid:")).map(|ids| ids.trim().to_owned())
+    };
+    let before = user();
+    assert!(before.as_ref().is_some_and(|user| !user.starts_with('0')), "{before:?}");
+    for round in 0..2 {
+        let upgrade = serctl(&scratch, "upgrade");
+        upgrade.wait_for_line("the new program has taken over", PATIENCE);
+        assert_eq!(user(), before);
+        let phone = Endpoint::new(address);
+        phone.request(&format!("OPTIONS sip:{address}"), &format!("after-{round}"), "1", "", "");
+        phone.expect("SIP/2.0 200 ");
+        TcpStream::connect(address).expect("connections are taken");
+    }
 }

@@ -172,3 +172,39 @@ fn check_absent(place: &str) {
     assert!(subject.process().wait_until(PATIENCE, || dropped() >= before + 200), "{before} {}", dropped());
     assert_eq!(subject.process().count_lines("siptrace: collector"), 1, "{}", subject.process().log());
 }
+
+/// The columns of Kamailio, in a table that Kamailio's own `siptrace` finds fit.
+#[test]
+fn what_is_traced_is_stored_in_a_table_as_kamailio_has_it() {
+    let scratch = Scratch::new();
+    let file = scratch.file("trace.db").to_string_lossy().into_owned();
+    sqlite(
+        &file,
+        &std::fs::read_to_string("/usr/share/kamailio/db_sqlite/standard-create.sql").expect("Kamailio is there"),
+    );
+    sqlite(
+        &file,
+        &std::fs::read_to_string("/usr/share/kamailio/db_sqlite/siptrace-create.sql").expect("Kamailio is there"),
+    );
+    let script = scratch.file("ser.cfg");
+    let text = format!(
+        "#!KAMAILIO\nloadmodule \"sl.so\"\nloadmodule \"siptrace.so\"\nmodparam(\"siptrace\", \"trace_on\", 1)\n\
+         modparam(\"siptrace\", \"trace_to_database\", 1)\nmodparam(\"siptrace\", \"trace_mode\", 2)\n\
+         modparam(\"siptrace\", \"db_url\", \"sqlite:///{file}\")\nrequest_route {{ sl_send_reply(\"200\", \"OK\"); }}\n"
+    );
+    std::fs::write(&script, text).expect("the directory is writable");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
+    let mut command = Command::new(crate::harness::program_file("ser"));
+    command.arg("--data-dir").arg(scratch.path()).arg("-f").arg(&script).args(["-l", &format!("udp:{address}")]);
+    let server = Process::start("ser", &mut command);
+    server.wait_for_line("ser 0.", PATIENCE);
+    let phone = Endpoint::new(address);
+    phone.request(&format!("OPTIONS sip:{address}"), "stored", "1", "", "");
+    phone.expect("SIP/2.0 200 ");
+    let rows =
+        || sqlite(&file, "select direction, method, status, callid, fromip, toip, fromtag from sip_trace order by id");
+    assert!(server.wait_until(PATIENCE, || rows().lines().count() == 2), "{}\n{}", rows(), server.log());
+    let (own, there) = (format!("udp:{}", phone.own()), format!("udp:{address}"));
+    assert_eq!(rows(), format!("in OPTIONS  stored {own} {there} c\nout OPTIONS 200 stored {there} {own} c\n"));
+    assert!(sqlite(&file, "select msg from sip_trace order by id").starts_with("OPTIONS sip:"));
+}

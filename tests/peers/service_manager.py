@@ -1,6 +1,6 @@
 """Does what systemd does with a service of Type=notify that has a file descriptor store. COMMAND...
 
-Prints `ready` when the server says so. A line `stop` ends it, and `stopped N` says how many sockets are kept meanwhile;
+Prints `manager: ready` when the server says so. A line `stop` ends it, and `stopped N` says how many sockets are kept meanwhile;
 `start` starts it again with them.
 """
 
@@ -28,7 +28,7 @@ def listen():
         if fields.get("FDSTOREREMOVE") == "1":
             os.close(kept.pop(fields["FDNAME"]))
         if fields.get("READY") == "1":
-            print("ready", flush=True)
+            print("manager: ready", flush=True)
 
 
 def start():

@@ -65,6 +65,9 @@ async fn serve(ground: &Ground, mut stream: UnixStream) {
                     documents.push(&chunk[..length]);
                     continue;
                 }
+                Ok(Ok(_)) if !documents.is_empty() => {
+                    (Some(json_rpc::refusal(-32700, "the request ends in the middle")), true)
+                }
                 // A client that waits between requests loses its connection and opens another.
                 Err(_) if !documents.is_empty() => {
                     (Some(json_rpc::refusal(408, "the request did not end in time")), true)

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use module_api::{
-    Call, Function, Level, Module, Outcome, Param, ParamKind, RouteKind, Routes, Setup, SetupError, State,
+    Answer, ArgumentKind, Call, Command, CommandCall, CommandParam, Data, Function, Level, Module, Outcome, Param,
+    ParamKind, RouteKind, Routes, Setup, SetupError, State,
 };
 
 use crate::named_lock::{self, Locks};
@@ -43,6 +44,7 @@ pub static MODULE: Module = Module {
         memory("pkg_summary"),
         memory("shm_summary"),
     ],
+    commands: COMMANDS,
     make,
     ..Module::EMPTY
 };
@@ -181,6 +183,100 @@ const IS_GFLAG: Function = Function {
     example: "if (is_gflag(1)) send_reply(\"503\", \"Maintenance\");",
     run: |call| bit(call).is_some_and(|bit| call.state::<Shared>().flags.load(Ordering::Relaxed) & bit != 0).into(),
 };
+
+const FLAG: &[CommandParam] = &[CommandParam::required("flag", ArgumentKind::Int, "The flag, from 0 to 31.")];
+
+static COMMANDS: &[Command] = &[
+    Command {
+        name: "cfgutils.set_gflag",
+        params: FLAG,
+        doc: "Sets a flag that all requests share.",
+        result: "nothing.",
+        example: "cfgutils.set_gflag 1",
+        run: |call| on_flag(call, |flags, bit| flags.fetch_or(bit, Ordering::Relaxed)),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfgutils.reset_gflag",
+        params: FLAG,
+        doc: "Clears a flag that all requests share.",
+        result: "nothing.",
+        example: "cfgutils.reset_gflag 1",
+        run: |call| on_flag(call, |flags, bit| flags.fetch_and(!bit, Ordering::Relaxed)),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfgutils.is_gflag",
+        params: FLAG,
+        doc: "Tells whether a flag that all requests share is set.",
+        result: "1 or 0.",
+        example: "cfgutils.is_gflag 1",
+        run: |call| {
+            let mut is_set = false;
+            match on_flag(call, |flags, bit| {
+                is_set = flags.load(Ordering::Relaxed) & bit != 0;
+                bit
+            }) {
+                Answer::Now(Ok(_)) => i64::from(is_set).into(),
+                wrong => wrong,
+            }
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfgutils.get_gflags",
+        doc: "Shows the flags that all requests share.",
+        result: "a number whose bits they are.",
+        example: "cfgutils.get_gflags",
+        run: |call| i64::from(call.state::<Shared>().flags.load(Ordering::Relaxed)).into(),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfgutils.rand_set_prob",
+        params: &[CommandParam::required("percent", ArgumentKind::Int, "From 0 to 100.")],
+        doc: "Says how often rand_event() is true.",
+        result: "nothing.",
+        example: "cfgutils.rand_set_prob 5",
+        run: |call| match call.int(0).filter(|percent| (0..=100).contains(percent)) {
+            Some(percent) => {
+                call.state::<Shared>().percent.store(percent, Ordering::Relaxed);
+                Data::Null.into()
+            }
+            None => Answer::error(400, "argument `percent` is from 0 to 100"),
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfgutils.rand_reset_prob",
+        doc: "Takes cfgutils.rand_set_prob back.",
+        result: "nothing.",
+        example: "cfgutils.rand_reset_prob",
+        run: |call| {
+            let shared = call.state::<Shared>();
+            shared.percent.store(shared.first_percent, Ordering::Relaxed);
+            Data::Null.into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfgutils.rand_get_prob",
+        doc: "Shows how often rand_event() is true, in percent.",
+        result: "a number.",
+        example: "cfgutils.rand_get_prob",
+        run: |call| call.state::<Shared>().percent.load(Ordering::Relaxed).into(),
+        ..Command::EMPTY
+    },
+];
+
+fn on_flag(call: &CommandCall<'_>, act: impl FnOnce(&AtomicU32, u32) -> u32) -> Answer {
+    match call.int(0).and_then(|flag| u32::try_from(flag).ok()).and_then(|flag| 1_u32.checked_shl(flag)) {
+        Some(bit) => {
+            act(&call.state::<Shared>().flags, bit);
+            Data::Null.into()
+        }
+        None => Answer::error(400, "argument `flag` is from 0 to 31"),
+    }
+}
 
 const CORE_HASH: Function = Function {
     name: "core_hash",

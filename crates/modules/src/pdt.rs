@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use module_api::{
-    Answer, Call, Command, CommandError, Data, Dialect, Function, Module, Outcome, Param, ParamKind, Parameter, Routes,
-    Setup, SetupError, State,
+    Answer, ArgumentKind, Call, Command, CommandError, CommandParam, Data, Dialect, Function, Module, Outcome, Param,
+    ParamKind, Parameter, Routes, Setup, SetupError, State,
 };
 use sip_message::Uri;
 
@@ -21,20 +21,23 @@ pub static MODULE: Module = Module {
     doc: "Sends numbers to the domain that their prefix stands for.",
     parameters: PARAMETERS,
     functions: &[PREFIX2DOMAIN, TRANSLATE],
-    commands: &[Command {
-        name: "pdt.reload",
-        aliases: &["pdt_reload"],
-        doc: "Reads the prefixes again. When they cannot be read, those that are there stay.",
-        result: "Nothing.",
-        example: "pdt.reload",
-        run: |call| {
-            let prefixes = call.shared_state::<Prefixes>();
-            Answer::later(async move {
-                prefixes.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
-            })
+    commands: &[
+        Command {
+            name: "pdt.reload",
+            aliases: &["pdt_reload"],
+            doc: "Reads the prefixes again. When they cannot be read, those that are there stay.",
+            result: "Nothing.",
+            example: "pdt.reload",
+            run: |call| {
+                let prefixes = call.shared_state::<Prefixes>();
+                Answer::later(async move {
+                    prefixes.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
+                })
+            },
+            ..Command::EMPTY
         },
-        ..Command::EMPTY
-    }],
+        LIST,
+    ],
     make,
     ..Module::EMPTY
 };
@@ -91,6 +94,35 @@ const TRANSLATE: Function = Function {
         translate(call, &[&domain], keeps_user)
     },
 };
+
+const LIST: Command = Command {
+    name: "pdt.list",
+    aliases: &["pdt_list"],
+    params: &[CommandParam::optional(
+        "callers",
+        ArgumentKind::Str,
+        "Only what counts for callers of this domain; * for all.",
+    )],
+    doc: "Shows the prefixes, 10,000 at most.",
+    result: "For each the domain for whose callers it counts (`sdomain`), `prefix` and `domain`.",
+    example: "pdt.list",
+    run: |call| {
+        let table = call.state::<Prefixes>().table();
+        let is_wanted = |callers: &[u8]| call.text(0).is_none_or(|wanted| wanted.as_bytes() == callers);
+        let mut rows: Vec<(&[u8], String, &Bytes)> = Vec::new();
+        for (callers, tree) in table.iter().filter(|(callers, _)| is_wanted(callers)) {
+            rows.extend(tree.all().into_iter().map(|(prefix, domain)| (&**callers, prefix, domain)));
+        }
+        rows.sort_unstable();
+        let row = |(callers, prefix, domain): (&[u8], String, &Bytes)| {
+            Data::of([("sdomain", Data::text(callers)), ("prefix", prefix.into()), ("domain", Data::text(domain))])
+        };
+        rows.into_iter().take(SHOWN).map(row).collect::<Data>().into()
+    },
+};
+
+/// How many prefixes are shown at once.
+const SHOWN: usize = 10_000;
 
 type Table = HashMap<Vec<u8>, PrefixTree<Bytes>>;
 

@@ -38,6 +38,19 @@ impl<T> PrefixTree<T> {
         Some(&mut self.nodes[at].value)
     }
 
+    /// Every prefix with its value.
+    pub(crate) fn all(&self) -> Vec<(String, &T)> {
+        let (mut found, mut open) = (Vec::new(), vec![(0, String::new())]);
+        while let Some((at, prefix)) = open.pop() {
+            let node: &Node<T> = &self.nodes[at];
+            found.extend(node.value.as_ref().map(|value| (prefix.clone(), value)));
+            open.extend(
+                node.children.iter().map(|(byte, next)| (*next as usize, format!("{prefix}{}", *byte as char))),
+            );
+        }
+        found
+    }
+
     /// Every prefix of `text` that has a value, as its length and value, the longest first.
     ///
     /// As in Kamailio none where the text has a character of no prefix before the tree ends.

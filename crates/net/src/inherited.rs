@@ -64,10 +64,15 @@ pub fn take() -> Vec<Inherited> {
     (FIRST..FIRST + count.unwrap_or(0)).map(take).collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
-/// Becomes another program in place of this process, which finds `sockets` as [`take`] does. Returns only when that
-/// fails, and then why; some descriptors of this process are no longer what they were.
+/// Becomes another program in place of this process, which finds `sockets` as [`take`] does: the first of `programs` that
+/// can be run. `again` is given each of the others before it is tried, with why the one before could not be. Returns only
+/// when all of them fail, and then why the last one did; some descriptors of this process are no longer what they were.
 #[must_use]
-pub fn pass_on(sockets: Vec<(String, OwnedFd)>, command: &mut Command) -> io::Error {
+pub fn pass_on(
+    sockets: Vec<(String, OwnedFd)>,
+    programs: impl IntoIterator<Item = Command>,
+    again: impl Fn(&mut Command, &io::Error),
+) -> io::Error {
     let count = sockets.len();
     let names: Vec<String> = sockets.iter().map(|(name, _)| name.clone()).collect();
     // Out of the way first: one may lie where another shall be.
@@ -88,9 +93,16 @@ pub fn pass_on(sockets: Vec<(String, OwnedFd)>, command: &mut Command) -> io::Er
             return io::Error::last_os_error();
         }
     }
-    command.env("LISTEN_PID", std::process::id().to_string());
-    command.env("LISTEN_FDS", count.to_string()).env("LISTEN_FDNAMES", names.join(":"));
-    command.exec()
+    let mut why = None;
+    for mut command in programs {
+        if let Some(why) = &why {
+            again(&mut command, why);
+        }
+        command.env("LISTEN_PID", std::process::id().to_string());
+        command.env("LISTEN_FDS", count.to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        why = Some(command.exec());
+    }
+    why.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -13,6 +14,8 @@ use nix::unistd::{Gid, Group, Uid, User};
 const MARK: &str = "SER_IN_BACKGROUND";
 /// Set for a program that takes the place of another one.
 const IN_PLACE: &str = "SER_IN_PLACE";
+/// Set for a program that takes its own place, because the newer one cannot be run: why.
+const FAILED_UPGRADE: &str = "SER_FAILED_UPGRADE";
 /// What the background process writes when it is ready to serve.
 const READY: u8 = b'+';
 
@@ -55,14 +58,30 @@ pub(crate) fn own_command() -> Result<Command> {
     Ok(command)
 }
 
-/// The program that takes this one's place, in this process.
+/// The programs that can take this one's place, in this process: what lies where this one was started from, and should
+/// that be gone by then, this one again. A server that ended because its upgrade failed would be the worst of both.
 ///
 /// # Errors
 /// When it was started without a name.
-pub(crate) fn successor() -> Result<Command> {
-    let mut command = own_command()?;
-    command.env(IN_PLACE, "1");
-    Ok(command)
+pub(crate) fn successors() -> Result<[Command; 2]> {
+    let mut new = own_command()?;
+    new.env(IN_PLACE, "1").env_remove(FAILED_UPGRADE);
+    // The kernel keeps the file for as long as it runs, whatever lies in its place.
+    let mut arguments = std::env::args_os();
+    let mut same = Command::new("/proc/self/exe");
+    same.arg0(arguments.next().context("this program was started without a name")?).args(arguments);
+    same.env(IN_PLACE, "1");
+    Ok([new, same])
+}
+
+/// Lets a program know that it runs because the newer one, `why`, does not.
+pub(crate) fn tell_of_failure(command: &mut Command, why: &std::io::Error) {
+    command.env(FAILED_UPGRADE, why.to_string());
+}
+
+/// Why this program runs again instead of a newer one.
+pub(crate) fn failed_upgrade() -> Option<String> {
+    std::env::var(FAILED_UPGRADE).ok()
 }
 
 /// Whether this program has taken the place of another one: directories are entered and privileges given up by then.

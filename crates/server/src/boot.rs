@@ -3,28 +3,30 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::control::Commands;
 use ::control::events::Bus;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use engine::{Alias, Identity, Key, Links, Mailboxes, Overload, Posts, Shared, Station, ToWorkers, Tracing, Worker};
-use module_api::{PublicEvents, Server, SocketId, Statistics};
+use module_api::{Dialect, Level, PublicEvents, Server, SocketId, Statistics};
 use net::stream::Streams;
+use net::tls::TlsServer;
 use net::udp::UdpSocket;
 use script::{BoundProgram, Configuration, Listen, Settings as ScriptSettings};
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc::Receiver;
 
 use crate::arguments::Arguments;
-use crate::control::Control;
+use crate::control::{Control, Signals};
 use crate::logging::{self, Destination, Logger};
 use crate::notify::Notifier;
-use crate::running::{Parts, Running};
+use crate::running::{Order, Parts, Running};
 use crate::sockets::Sockets;
 use crate::start_modules::{self, Ground, Started};
 use crate::{
@@ -34,117 +36,211 @@ use crate::{
 /// How many messages and results may wait for one worker.
 const MAILBOX: usize = 65_536;
 
-/// Runs the server until a signal ends it.
+/// How long listeners to events, and then the log, may take for what was told last. As long as phones wait before they
+/// send again, for what comes meanwhile waits for the next process.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Runs the server until a signal ends it. Each step needs the ones before it.
 ///
 /// # Errors
 /// Whatever keeps it from starting, each naming its cause.
 pub(crate) fn serve(arguments: &Arguments, configuration: Configuration) -> Result<()> {
-    let mut sockets = Sockets::from_service_manager();
-    enter_directories(arguments)?;
-    let runtime = runtime()?;
-    let data_dir = data::directory(arguments.data_dir.as_deref());
-    prepare_data(&data_dir)?;
-    let Configuration { dialect, settings, modules, program } = configuration;
-    let statistics = Statistics::default();
-    let posts = Arc::new(Posts::default());
-    let server: Arc<dyn Server> = Arc::clone(&posts) as _;
-    let log = Arc::new(start_log(arguments, &settings, dialect)?);
-    let log_of_modules = |name: &'static str| log.for_module(name);
-    let ground = Ground {
-        dialect,
-        data_dir: &data_dir,
-        runtime: runtime.handle(),
-        statistics: &statistics,
-        server: &server,
-        log: &log_of_modules,
-    };
-    let started = start_modules::start(&modules, &Started::default(), &ground)?;
-    let program = Arc::new(program.bind(started.states()));
-    let tls_settings = tls::Wanted::of(arguments, &settings, &started);
-    let tls_server = tls::server(&tls_settings)?;
-    let mut identity = identity(arguments, &settings, tls_server.is_some())?;
-    let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
-    let udp = sockets.bind_udp(&mut identity, worker_count)?;
-    let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
-    let names = resolver(&settings, arguments, runtime.handle(), &posts)?;
-    let surroundings = Surroundings {
-        runtime: runtime.handle().clone(),
-        mailboxes: Mailboxes::clone(&mailboxes),
-        capture_bytes: arguments.trace_memory as usize * 1024 * 1024,
-        workers: worker_count,
-        log: Arc::clone(&log),
-        statistics: statistics.clone(),
-        events: posts.events.clone(),
-        names,
-    };
-    let shared = share(&settings, &started, identity, program, surroundings)?;
-    watch(arguments, &shared, &log);
-    let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
-    let stream_settings = core_parameters::streams(&settings, tls::client(&tls_settings)?);
-    let streams = Arc::new(Streams::new(runtime.handle().clone(), stream_settings, sink));
-    sockets.listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
-
-    let _gauges = gauges::show(&statistics, Mailboxes::clone(&mailboxes), Arc::clone(&streams));
-    let bus = Bus::start(&posts.events, &statistics, runtime.handle());
-    let inside = runtime.enter();
-    let outward = outward::start(arguments, &bus, &statistics, &log.as_say())?;
-    let (running, orders) = Running::new(Parts {
-        settings: &settings,
-        dialect,
-        shared: Arc::clone(&shared),
-        streams: Arc::clone(&streams),
-        statistics: statistics.clone(),
-        log: Arc::clone(&log),
-        bus: bus.clone(),
-        mailboxes: Mailboxes::clone(&mailboxes),
-    });
-    let commands = Commands::new(running.owners(&started), shared.identity.sockets.clone(), Arc::clone(&server));
-    give_to_scripts(&commands, &shared);
-    // Before privileges are dropped: the directory of the sockets may belong to root.
-    let doors = front_ends::Doors { arguments, settings: &settings, started: &started, data_dir: &data_dir, bus: &bus };
-    let opened = front_ends::open(&doors, &running, &commands, runtime.handle())?;
-    let (user, group) = front_ends::account(arguments, &settings);
-    background::drop_privileges(user.as_deref(), group.as_deref(), &data_dir)?;
-    let own = stations.into_iter().zip(udp);
-    let workers = start_workers(&shared, own, &mailboxes, &streams)?;
-    posts.open(shared.key, Mailboxes::clone(&mailboxes));
+    let mut base = Base::lay(arguments, configuration)?;
+    let mut core = Core::make(&mut base)?;
+    let ways = Ways::open(&base, &core)?;
+    // Not before: the directory of the ways' sockets may belong to root.
+    let (user, group) = front_ends::account(arguments, &base.settings);
+    background::drop_privileges(user.as_deref(), group.as_deref(), &base.data_dir)?;
+    let workers = core.start_workers()?;
+    base.posts.open(core.shared.key, Mailboxes::clone(&core.mailboxes));
     // A full mailbox this early would mean that modules have posted more than it holds.
-    let _ = server.post(b"", Box::new(engine::tell_of_start));
-    announce(arguments, &shared, &data_dir, opened.http)?;
-    let (notifier, kept) = tell_manager(sockets, &shared, runtime.handle());
+    let _ = base.server.post(b"", Box::new(engine::tell_of_start));
+    announce(arguments, &core.shared, &base.data_dir, ways.opened.http)?;
+    if let Some(why) = background::failed_upgrade() {
+        let text = format!("the newer program cannot be run ({why}); the one before goes on");
+        base.log.answer(Level::Error, text.as_bytes());
+    }
+    let (notifier, kept) = tell_manager(base.sockets, &core.shared, base.runtime.handle());
+    let log = Arc::clone(&base.log);
     let mut control = Control {
         arguments,
-        shared,
-        log,
-        mailboxes,
-        data_dir,
-        tls_server,
-        runtime: runtime.handle().clone(),
-        server,
-        started,
-        statistics,
-        commands,
-        running,
+        shared: core.shared,
+        log: base.log,
+        mailboxes: core.mailboxes,
+        data_dir: base.data_dir,
+        tls_server: core.tls_server,
+        runtime: base.runtime.handle().clone(),
+        server: base.server,
+        started: base.started,
+        statistics: base.statistics,
+        commands: ways.commands,
+        running: ways.running,
         notifier,
     };
-    let has_successor = runtime.block_on(control.run(orders))?;
-    drop((opened, outward, inside));
-    runtime.block_on(control.save());
+    let has_successor = base.runtime.block_on(control.run(ways.orders, ways.signals));
+    let unheard = base.runtime.block_on(ways.bus.settle(LAST_WORDS));
+    if unheard > 0 {
+        log.answer(Level::Warning, format!("{unheard} events are lost: who listens to them was too slow").as_bytes());
+    }
+    drop((ways.opened, ways.outward));
+    base.runtime.block_on(control.save());
     join(workers)?;
+    // A log that takes nothing keeps nobody from ending.
+    let _ = log.flush(LAST_WORDS);
     if has_successor {
-        return succeed(runtime, &control.notifier, kept);
+        return succeed(base.runtime, &control.notifier, kept);
     }
     remove_pid_file(arguments);
     Ok(())
 }
 
-/// Becomes the program that lies where this one was started from, with the same options and sockets.
+/// The first step: what needs no new socket. Places, the log, modules.
+struct Base<'a> {
+    arguments: &'a Arguments,
+    sockets: Sockets,
+    runtime: Runtime,
+    data_dir: PathBuf,
+    dialect: Dialect,
+    settings: ScriptSettings,
+    statistics: Statistics,
+    posts: Arc<Posts>,
+    server: Arc<dyn Server>,
+    log: Arc<Logger>,
+    started: Started,
+    program: Arc<BoundProgram>,
+}
+
+impl<'a> Base<'a> {
+    fn lay(arguments: &'a Arguments, configuration: Configuration) -> Result<Base<'a>> {
+        let sockets = Sockets::from_service_manager();
+        enter_directories(arguments)?;
+        let runtime = runtime()?;
+        let data_dir = data::directory(arguments.data_dir.as_deref());
+        prepare_data(&data_dir)?;
+        let Configuration { dialect, settings, modules, program } = configuration;
+        let statistics = Statistics::default();
+        let posts = Arc::new(Posts::default());
+        let server: Arc<dyn Server> = Arc::clone(&posts) as _;
+        let log = Arc::new(start_log(arguments, &settings, dialect)?);
+        let log_of_modules = |name: &'static str| log.for_module(name);
+        let ground = Ground {
+            dialect,
+            data_dir: &data_dir,
+            runtime: runtime.handle(),
+            statistics: &statistics,
+            server: &server,
+            log: &log_of_modules,
+        };
+        let started = start_modules::start(&modules, &Started::default(), &ground)?;
+        let program = Arc::new(program.bind(started.states()));
+        #[rustfmt::skip]
+        let base = Base {
+            arguments, sockets, runtime, data_dir, dialect, settings, statistics, posts, server, log, started, program,
+        };
+        Ok(base)
+    }
+}
+
+/// The second step: every address is listened at, and what workers share is there. Nobody reads yet.
+struct Core {
+    shared: Arc<Shared>,
+    streams: Arc<Streams>,
+    mailboxes: Mailboxes,
+    /// What the workers will own.
+    own: Vec<(Station, Vec<(SocketId, UdpSocket)>)>,
+    tls_server: Option<Arc<TlsServer>>,
+    _gauges: Arc<gauges::Parts>,
+}
+
+impl Core {
+    fn make(base: &mut Base<'_>) -> Result<Core> {
+        let (arguments, settings, runtime) = (base.arguments, &base.settings, base.runtime.handle());
+        let tls_settings = tls::Wanted::of(arguments, settings, &base.started);
+        let tls_server = tls::server(&tls_settings)?;
+        let mut identity = identity(arguments, settings, tls_server.is_some())?;
+        let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
+        let udp = base.sockets.bind_udp(&mut identity, worker_count)?;
+        let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
+        let surroundings = Surroundings {
+            runtime: runtime.clone(),
+            mailboxes: Mailboxes::clone(&mailboxes),
+            capture_bytes: arguments.trace_memory as usize * 1024 * 1024,
+            workers: worker_count,
+            log: Arc::clone(&base.log),
+            statistics: base.statistics.clone(),
+            events: base.posts.events.clone(),
+            names: resolver(settings, arguments, runtime, &base.posts)?,
+        };
+        let shared = share(settings, &base.started, identity, Arc::clone(&base.program), surroundings)?;
+        watch(arguments, &shared, &base.log);
+        let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
+        let stream_settings = core_parameters::streams(settings, tls::client(&tls_settings)?);
+        let streams = Arc::new(Streams::new(runtime.clone(), stream_settings, sink));
+        base.sockets.listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
+        let _gauges = gauges::show(&base.statistics, Mailboxes::clone(&mailboxes), Arc::clone(&streams));
+        let own = stations.into_iter().zip(udp).collect();
+        Ok(Core { shared, streams, mailboxes, own, tls_server, _gauges })
+    }
+
+    /// From here on messages are read.
+    fn start_workers(&mut self) -> Result<Vec<JoinHandle<std::io::Result<()>>>> {
+        let mut threads = Vec::new();
+        let links = Links { mailboxes: Mailboxes::clone(&self.mailboxes), streams: Arc::clone(&self.streams) };
+        let own = std::mem::take(&mut self.own).into_iter();
+        let workers = Worker::all(&self.shared, own, &links).context("cannot make the workers")?;
+        for (number, worker) in workers.into_iter().enumerate() {
+            let thread = std::thread::Builder::new().name(format!("worker {number}"));
+            threads.push(thread.spawn(move || worker.run()).context("cannot start a worker")?);
+        }
+        Ok(threads)
+    }
+}
+
+/// The third step: the ways in for operators, and out for what they want to hear of.
+struct Ways {
+    bus: Bus,
+    outward: outward::Outward,
+    running: Arc<Running>,
+    orders: Receiver<Order>,
+    commands: Commands,
+    opened: front_ends::Opened,
+    signals: Signals,
+}
+
+impl Ways {
+    fn open(base: &Base<'_>, core: &Core) -> Result<Ways> {
+        let _inside = base.runtime.enter();
+        let (arguments, settings, started) = (base.arguments, &base.settings, &base.started);
+        let bus = Bus::start(&base.posts.events, &base.statistics, base.runtime.handle());
+        let outward = outward::start(arguments, &bus, &base.statistics, &base.log.as_say())?;
+        let (running, orders) = Running::new(Parts {
+            settings,
+            dialect: base.dialect,
+            shared: Arc::clone(&core.shared),
+            streams: Arc::clone(&core.streams),
+            statistics: base.statistics.clone(),
+            log: Arc::clone(&base.log),
+            bus: bus.clone(),
+            mailboxes: Mailboxes::clone(&core.mailboxes),
+        });
+        let sockets = core.shared.identity.sockets.clone();
+        let commands = Commands::new(running.owners(started), sockets, Arc::clone(&base.server));
+        give_to_scripts(&commands, &core.shared);
+        let doors = front_ends::Doors { arguments, settings, started, data_dir: &base.data_dir, bus: &bus };
+        let opened = front_ends::open(&doors, &running, &commands, base.runtime.handle())?;
+        Ok(Ways { bus, outward, running, orders, commands, opened, signals: Signals::listen()? })
+    }
+}
+
+/// Becomes the program that lies where this one was started from, with the same options and sockets; should that not be
+/// possible any more, this program again.
 fn succeed(runtime: Runtime, notifier: &Notifier, sockets: Vec<(String, OwnedFd)>) -> Result<()> {
     notifier.lives();
     // Its threads wait on descriptors that are about to become sockets of the next program.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let mut command = background::successor()?;
-    Err(net::inherited::pass_on(sockets, &mut command)).context("the new program cannot be started")
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    let programs = background::successors()?;
+    let why = net::inherited::pass_on(sockets, programs, background::tell_of_failure);
+    Err(why).context("neither the new program nor this one can be started again")
 }
 
 fn join(workers: Vec<JoinHandle<std::io::Result<()>>>) -> Result<()> {
@@ -340,20 +436,4 @@ fn share(
         is_draining: AtomicBool::new(false),
         commands: OnceLock::new(),
     }))
-}
-
-fn start_workers(
-    shared: &Arc<Shared>,
-    own: impl Iterator<Item = (Station, Vec<(SocketId, UdpSocket)>)>,
-    mailboxes: &Mailboxes,
-    streams: &Arc<Streams>,
-) -> Result<Vec<JoinHandle<std::io::Result<()>>>> {
-    let mut threads = Vec::new();
-    let links = Links { mailboxes: Mailboxes::clone(mailboxes), streams: Arc::clone(streams) };
-    let workers = Worker::all(shared, own, &links).context("cannot make the workers")?;
-    for (number, worker) in workers.into_iter().enumerate() {
-        let thread = std::thread::Builder::new().name(format!("worker {number}"));
-        threads.push(thread.spawn(move || worker.run()).context("cannot start a worker")?);
-    }
-    Ok(threads)
 }

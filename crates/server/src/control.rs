@@ -51,19 +51,37 @@ pub(crate) struct Control<'a> {
     pub(crate) notifier: Arc<Notifier>,
 }
 
+/// The signals that the server obeys, from the moment that this is made.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    user: Signal,
+}
+
+impl Signals {
+    /// To be called within the runtime, and before anybody can know that the server is there: a signal that comes earlier
+    /// ends the process, whatever it has read by then.
+    ///
+    /// # Errors
+    /// When the system delivers no signals.
+    pub(crate) fn listen() -> Result<Signals> {
+        Ok(Signals {
+            terminate: listen_to(SignalKind::terminate())?,
+            interrupt: listen_to(SignalKind::interrupt())?,
+            hang_up: listen_to(SignalKind::hangup())?,
+            user: listen_to(SignalKind::user_defined1())?,
+        })
+    }
+}
+
 /// How long a drain may take: as long as a transaction without answer (Timer B).
 const DRAIN: Duration = Duration::from_secs(32);
 
 impl Control<'_> {
     /// Obeys signals until one has ended the server. True when another program shall take its place.
-    ///
-    /// # Errors
-    /// When the system delivers no signals.
-    pub(crate) async fn run(&mut self, mut orders: Receiver<Order>) -> Result<bool> {
-        let mut terminate = listen_to(SignalKind::terminate())?;
-        let mut interrupt = listen_to(SignalKind::interrupt())?;
-        let mut hang_up = listen_to(SignalKind::hangup())?;
-        let mut user = listen_to(SignalKind::user_defined1())?;
+    pub(crate) async fn run(&mut self, mut orders: Receiver<Order>, signals: Signals) -> bool {
+        let Signals { mut terminate, mut interrupt, mut hang_up, mut user } = signals;
         let (mut stops, mut has_successor) = (0, false);
         loop {
             let before = stops;
@@ -89,7 +107,7 @@ impl Control<'_> {
                 self.drain(if stops == 1 { DRAIN } else { Duration::ZERO }, has_successor && stops == 1).await;
             }
         }
-        Ok(has_successor && stops == 1)
+        has_successor && stops == 1
     }
 
     /// Has modules write down what shall outlive the server. To be called when nothing changes it any more.

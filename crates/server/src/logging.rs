@@ -16,9 +16,16 @@ const QUEUE: usize = 4096;
 
 /// Hands lines to a thread of its own, since a terminal or a disk may stall.
 pub(crate) struct Logger {
-    queue: SyncSender<Line>,
+    queue: SyncSender<Entry>,
     levels: Levels,
     dropped: Counter,
+}
+
+/// What the thread that writes is given.
+enum Entry {
+    Line(Line),
+    /// Everything before this is to be written now, and this told when it is.
+    Flush(SyncSender<()>),
 }
 
 /// A line on its way to where it is written.
@@ -91,9 +98,26 @@ impl Logger {
     }
 
     fn push(&self, line: Line) {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(line) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Entry::Line(line)) {
             self.dropped.increment();
         }
+    }
+
+    /// Waits until what was logged so far is written, for `within` at most: for the end of the process, which takes the
+    /// thread that writes with it. False when there was not enough time.
+    pub(crate) fn flush(&self, within: Duration) -> bool {
+        let (done, is_done) = sync_channel(1);
+        let until = Instant::now() + within;
+        let mut entry = Entry::Flush(done);
+        // A full queue has room as soon as one line is written.
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(entry) {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            entry = back;
+        }
+        is_done.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
     }
 
     /// The log as ways in and webhooks see it.
@@ -138,12 +162,17 @@ pub(crate) fn facility(name: &str) -> u8 {
 /// How often it looks whether a summary is due while nobody logs.
 const LOOK: Duration = Duration::from_secs(1);
 
-fn write_all(lines: &Receiver<Line>, output: &mut Output, dropped: &Counter) {
+fn write_all(entries: &Receiver<Entry>, output: &mut Output, dropped: &Counter) {
     let mut reported = 0;
     let mut limiter = Limiter::default();
     loop {
-        let line = match lines.recv_timeout(LOOK) {
-            Ok(line) => Some(line),
+        let line = match entries.recv_timeout(LOOK) {
+            Ok(Entry::Line(line)) => Some(line),
+            Ok(Entry::Flush(done)) => {
+                // Who asked may have gone: its time is over.
+                let _ = done.try_send(());
+                None
+            }
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
@@ -319,6 +348,32 @@ mod tests {
             String::from_utf8_lossy(&journal_entry(&line, "ser")),
             "PRIORITY=4\nSYSLOG_IDENTIFIER=ser\nSER_SOURCE=pike\nMESSAGE=from sip:a PRIORITY=0 [2J\n"
         );
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_was_logged_and_not_for_a_writer_that_stalls() {
+        let (queue, entries) = sync_channel(2);
+        let log = Logger { queue, levels: Levels::new(Level::Debug), dropped: Counter::default() };
+        let line = || Line { level: Level::Error, source: "core", text: b"text".to_vec(), is_limited: false };
+        log.push(line());
+        assert!(!log.flush(Duration::from_millis(20)), "nobody writes");
+        // The queue is full now: of a line and of what nobody waits for any more.
+        assert!(!log.flush(Duration::from_millis(20)), "nobody makes room");
+        let writer = std::thread::spawn(move || {
+            let mut lines = 0;
+            while let Ok(entry) = entries.recv() {
+                match entry {
+                    Entry::Line(_) => lines += 1,
+                    Entry::Flush(done) => drop(done.try_send(())),
+                }
+            }
+            lines
+        });
+        assert!(log.flush(Duration::from_secs(60)));
+        log.push(line());
+        assert!(log.flush(Duration::from_secs(60)));
+        drop(log);
+        assert_eq!(writer.join().expect("it does not panic"), 2);
     }
 
     #[test]

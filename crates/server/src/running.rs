@@ -42,6 +42,7 @@ pub(crate) struct Running {
     mailboxes: Mailboxes,
     debug: AtomicI64,
     settings: ArcSwap<Vec<SettingValue>>,
+    modules: ArcSwap<Vec<&'static str>>,
 }
 
 /// What [`Running::new`] needs.
@@ -85,6 +86,7 @@ impl Running {
             dialect: parts.dialect,
             debug: AtomicI64::new(parts.settings.int("debug")),
             settings: ArcSwap::default(),
+            modules: ArcSwap::default(),
         };
         running.take_settings(parts.settings);
         (Arc::new(running), receiver)
@@ -133,6 +135,7 @@ impl Running {
 
     /// Everybody's commands.
     pub(crate) fn owners(self: &Arc<Self>, started: &Started) -> Vec<Owner> {
+        self.modules.store(Arc::new(started.names()));
         let mut owners = core_commands(Arc::clone(self) as Arc<dyn Server>);
         owners.push((trace_commands::COMMANDS, Arc::clone(self) as _));
         owners.push((log_levels::COMMANDS, Arc::clone(self) as _));
@@ -192,6 +195,22 @@ impl Server for Running {
             orders.send(Order::Reload(answer)).await.map_err(|_| gone())?;
             answered.await.map_err(|_| gone())?
         })
+    }
+
+    fn modules(&self) -> Vec<&'static str> {
+        Vec::clone(&self.modules.load())
+    }
+
+    fn aliases(&self) -> Vec<Data> {
+        let any = |text: Option<String>| text.map_or(Data::Null, Data::Str);
+        let alias = |alias: &engine::Alias| {
+            Data::of([
+                ("address", alias.host.as_str().into()),
+                ("port", any(alias.port.map(|port| port.to_string()))),
+                ("proto", any(alias.transport.map(|transport| transport.uri_param().to_owned()))),
+            ])
+        };
+        self.shared.identity.aliases.iter().map(alias).collect()
     }
 
     fn is_ready(&self) -> bool {

@@ -29,6 +29,11 @@ struct StartedModule {
 }
 
 impl Started {
+    /// The names of the modules.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|module| module.name).collect()
+    }
+
     /// The states, in order.
     pub(crate) fn states(&self) -> Vec<Arc<dyn State>> {
         self.0.iter().map(|module| Arc::clone(&module.state)).collect()

@@ -14,6 +14,7 @@ mod subject;
 mod tone;
 mod wire;
 
+pub(crate) use certificate::CertificateFiles;
 pub(crate) use database::{DatabaseServer, Kind as DatabaseKind};
 pub(crate) use endpoint::{Endpoint, field, lines};
 pub(crate) use phone::{Phone, Stack};

@@ -55,6 +55,11 @@ impl Process {
         process
     }
 
+    /// The kernel's number of the child.
+    pub(crate) fn id(&self) -> u32 {
+        self.pid
+    }
+
     /// Writes a line to the child's standard input.
     pub(crate) fn tell(&self, line: &str) {
         let mut stdin = self.stdin.lock().expect("no writer panicked");

@@ -7,7 +7,7 @@ mod settings;
 mod statistics;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use module_api::{Command, CommandCall, Data, PeerFigures, State, Statistics};
@@ -35,6 +35,12 @@ pub trait Server: Send + Sync + 'static {
 
     /// Loads script and certificates again; what does not load changes nothing.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>>;
+
+    /// The modules of the script in use.
+    fn modules(&self) -> Vec<&'static str>;
+
+    /// Names that are its own, each as a struct.
+    fn aliases(&self) -> Vec<Data>;
 
     /// Whether it takes new work.
     fn is_ready(&self) -> bool;
@@ -111,15 +117,19 @@ pub struct SettingValue {
 }
 
 /// The state of the commands here.
-pub(crate) struct OfServer(pub(crate) Arc<dyn Server>);
+pub(crate) struct OfServer {
+    pub(crate) server: Arc<dyn Server>,
+    /// Changes of settings that wait to be made together: group, name and value.
+    pub(crate) pending: Mutex<Vec<(String, String, Data)>>,
+}
 
 fn server<'a>(call: &CommandCall<'a>) -> &'a dyn Server {
-    &*call.state::<OfServer>().0
+    &*call.state::<OfServer>().server
 }
 
 /// The commands of the server itself.
 pub fn core_commands(server: Arc<dyn Server>) -> Vec<Owner> {
-    let state: Arc<dyn State> = Arc::new(OfServer(server));
+    let state: Arc<dyn State> = Arc::new(OfServer { server, pending: Mutex::default() });
     [process::COMMANDS, settings::COMMANDS, statistics::COMMANDS, figures::COMMANDS]
         .map(|commands: &'static [Command]| (commands, Arc::clone(&state)))
         .into()

@@ -4,7 +4,7 @@ use std::fs;
 
 use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam, Data};
 
-use super::{StoppedBy, calendar, server};
+use super::{SettingValue, StoppedBy, calendar, server};
 
 pub(super) static COMMANDS: &[Command] = &[
     Command {
@@ -49,7 +49,8 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         name: "core.info",
         doc: "Tells with what the server was built.",
-        result: "`version`, `compiler`, `target`, `pid`, and `manager`: `systemd` when that started it, else `none`.",
+        result: "`version`, `compiler`, `target`, `pid`, `manager` (`systemd` when that started it, else `none`), and `failed_upgrade`: \
+                 why the newer program of the last upgrade could not be run, else empty.",
         example: "core.info",
         run: |call| {
             let target = format!("{}/{}", std::env::consts::ARCH, std::env::consts::OS);
@@ -59,8 +60,62 @@ pub(super) static COMMANDS: &[Command] = &[
                 ("target", target.into()),
                 ("pid", std::process::id().into()),
                 ("manager", if std::env::var_os("NOTIFY_SOCKET").is_some() { "systemd" } else { "none" }.into()),
+                // Set by the process before, for the one that it became instead.
+                ("failed_upgrade", std::env::var("SER_FAILED_UPGRADE").unwrap_or_default().into()),
             ])
             .into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "core.runinfo",
+        doc: "Tells which program runs, and since when.",
+        result: "`name`, `version`, `pid`, `time_now`, `time_started` and `uptime_secs`.",
+        example: "core.runinfo",
+        run: |call| {
+            let started = server(call).started();
+            let now = call.unix_time;
+            let name = std::env::args().next().unwrap_or_default();
+            Data::of([
+                ("name", name.rsplit('/').next().unwrap_or_default().into()),
+                ("version", server(call).version().into()),
+                ("pid", std::process::id().into()),
+                ("time_now", super::calendar(now).into()),
+                ("time_started", super::calendar(started).into()),
+                ("uptime_secs", now.saturating_sub(started).as_secs().into()),
+            ])
+            .into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "core.modules",
+        doc: "Lists the modules of the script in use.",
+        result: "a list of names.",
+        example: "core.modules",
+        run: |call| server(call).modules().into_iter().collect::<Data>().into(),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "core.aliases_list",
+        aliases: &["corex.list_aliases"],
+        params: &[],
+        doc: "Lists the names that are this server's own beside the addresses at which it listens.",
+        result: "`address`, `port` and `proto` of each, where they matter.",
+        example: "core.aliases_list",
+        run: |call| Data::List(server(call).aliases()).into(),
+    },
+    Command {
+        name: "core.tcp_options",
+        doc: "Shows the settings of stream connections.",
+        result: "a struct of names and values.",
+        example: "core.tcp_options",
+        run: |call| {
+            let of_tcp = |setting: SettingValue| {
+                let name = setting.name.strip_prefix("tcp_")?.to_owned();
+                Some((name.into(), setting.value))
+            };
+            Data::Struct(server(call).settings().into_iter().filter_map(of_tcp).collect()).into()
         },
         ..Command::EMPTY
     },
@@ -77,6 +132,8 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "core.psx",
+        aliases: &["core.psa"],
+        params: &[],
         doc: "Lists the threads that do the work, with names for the figures.",
         result: "a struct of `IDX`, `PID` and `DSC` for each.",
         example: "core.psx",
@@ -86,7 +143,6 @@ pub(super) static COMMANDS: &[Command] = &[
                 threads.map(|(n, (id, text))| Data::of([("IDX", n.into()), ("PID", id.into()), ("DSC", text.into())]));
             shown.collect::<Data>().into()
         },
-        ..Command::EMPTY
     },
     Command {
         name: "ps",
@@ -125,12 +181,12 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "core.echo",
+        aliases: &["jsonrpc.echo", "core.prints", "core.printi"],
         params: &[CommandParam::optional("things", ArgumentKind::Rest, "What comes back.")],
         doc: "Gives its arguments back: a test of the way to the server.",
         result: "the arguments.",
         example: "core.echo hello",
         run: |call| Answer::Now(Ok(Data::List(call.args.to_vec()))),
-        ..Command::EMPTY
     },
     Command {
         name: "core.shmmem",
@@ -232,7 +288,7 @@ pub(super) static COMMANDS: &[Command] = &[
                 if let Err(error) = rehearsal.await {
                     return Err(CommandError::new(500, format!("{}; the server goes on as before", error.0)));
                 }
-                state.0.stop(StoppedBy::Successor);
+                state.server.stop(StoppedBy::Successor);
                 Ok(Data::Null)
             })
         },

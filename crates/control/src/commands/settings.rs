@@ -1,8 +1,10 @@
 //! `cfg.*`: settings of the running server, as Kamailio's cfg_rpc has them.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandParam, Data};
 
-use super::{SettingValue, server};
+use super::{OfServer, SettingValue, server};
 
 const GROUP: CommandParam = CommandParam::required("group", ArgumentKind::Str, "The group: `core`, or a module.");
 const NAME: CommandParam = CommandParam::required("name", ArgumentKind::Str, "The setting.");
@@ -63,6 +65,78 @@ pub(super) static COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "cfg.set_delayed",
+        aliases: &["cfg.set_delayed_int", "cfg.set_delayed_string"],
+        params: &[GROUP, NAME, CommandParam::required("value", ArgumentKind::Any, "Its new value.")],
+        doc: "Notes a change of a setting, for `cfg.commit` to make together with others; 64 at most.",
+        result: "nothing.",
+        example: "cfg.set_delayed core debug 3",
+        run: |call| {
+            let mut pending = pending(call);
+            let [group, name] = [0, 1].map(|n| call.text(n).unwrap_or_default().to_owned());
+            if !server(call).settings().iter().any(|setting| setting.group == group && setting.name == name) {
+                return absent(call);
+            }
+            pending.retain(|change| (&change.0, &change.1) != (&group, &name));
+            if pending.len() >= MOST_PENDING {
+                return Answer::error(
+                    507,
+                    "there are too many changes; `cfg.commit` makes them, `cfg.rollback` drops them",
+                );
+            }
+            pending.push((group, name, call.args[2].clone()));
+            Data::Null.into()
+        },
+    },
+    Command {
+        name: "cfg.commit",
+        doc: "Makes the changes that were noted. The first that cannot be made is named, and stays noted with those after it.",
+        result: "nothing.",
+        example: "cfg.commit",
+        run: |call| {
+            let mut pending = pending(call);
+            while let Some((group, name, value)) = pending.first() {
+                if let Err(error) = server(call).set(group, name, value) {
+                    return Answer::error(400, error.0);
+                }
+                pending.remove(0);
+            }
+            Data::Null.into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfg.rollback",
+        doc: "Drops the changes that were noted.",
+        result: "nothing.",
+        example: "cfg.rollback",
+        run: |call| {
+            pending(call).clear();
+            Data::Null.into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cfg.diff",
+        doc: "Lists the changes that were noted and are not made yet.",
+        result: "`group name`, `variable name`, the `old value` and the `new value` of each.",
+        example: "cfg.diff",
+        run: |call| {
+            let settings = server(call).settings();
+            let row = |(group, name, value): &(String, String, Data)| {
+                let old = settings.iter().find(|setting| setting.group == *group && setting.name == *name);
+                Data::of([
+                    ("group name", group.as_str().into()),
+                    ("variable name", name.as_str().into()),
+                    ("old value", old.map_or(Data::Null, |setting| setting.value.clone())),
+                    ("new value", value.clone()),
+                ])
+            };
+            pending(call).iter().map(row).collect::<Data>().into()
+        },
+        ..Command::EMPTY
+    },
+    Command {
         name: "corex.debug",
         aliases: &["debug", "log_level"],
         params: &[CommandParam::optional("level", ArgumentKind::Int, "The new level, as the script's `debug` counts.")],
@@ -80,6 +154,13 @@ pub(super) static COMMANDS: &[Command] = &[
         },
     },
 ];
+
+/// Changes that may wait for `cfg.commit`.
+const MOST_PENDING: usize = 64;
+
+fn pending<'a>(call: &CommandCall<'a>) -> MutexGuard<'a, Vec<(String, String, Data)>> {
+    call.state::<OfServer>().pending.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn matching<'a>(call: &CommandCall<'a>) -> impl Iterator<Item = SettingValue> + 'a {
     let group = call.text(0);

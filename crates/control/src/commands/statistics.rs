@@ -108,6 +108,8 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "cnt.grps_list",
+        aliases: &["cnt.list_groups"],
+        params: &[],
         doc: "Lists the groups of statistics.",
         result: "a list of names.",
         example: "cnt.grps_list",
@@ -116,10 +118,10 @@ pub(super) static COMMANDS: &[Command] = &[
             groups.dedup();
             groups.into_iter().map(Cow::into_owned).collect::<Data>().into()
         },
-        ..Command::EMPTY
     },
     Command {
         name: "cnt.var_list",
+        aliases: &["cnt.list_vars"],
         params: &[CommandParam::required("group", ArgumentKind::Str, "The group.")],
         doc: "Lists the statistics of a group.",
         result: "a list of names.",
@@ -129,29 +131,45 @@ pub(super) static COMMANDS: &[Command] = &[
             let all = server(call).statistics().all().into_iter().filter(|one| one.group == group);
             all.map(|one| one.name.into_owned()).collect::<Data>().into()
         },
-        ..Command::EMPTY
     },
     Command {
         name: "cnt.get",
         aliases: &["cnt.get_raw"],
-        params: &[
-            CommandParam::required("group", ArgumentKind::Str, "The group."),
-            CommandParam::required("name", ArgumentKind::Str, "The name within the group."),
-        ],
+        params: ONE,
         doc: "Shows one statistic.",
         result: "its value.",
         example: "cnt.get core rcv_requests",
         run: |call| {
-            let (group, name) = (call.text(0).unwrap_or_default(), call.text(1).unwrap_or_default());
-            let found = server(call).statistics().find(&format!("{group}:{name}"));
-            match found.and_then(|reading| reading.value()) {
-                Some(value) => value.into(),
-                None => Answer::Now(Err(absent(&format!("{group}:{name}")))),
-            }
+            let absent = || Answer::Now(Err(absent(call.text(1).unwrap_or_default())));
+            one(call, |reading| reading.value().map_or_else(absent, Answer::from))
         },
     },
     Command {
+        name: "cnt.help",
+        params: ONE,
+        doc: "Explains one statistic.",
+        result: "a text.",
+        example: "cnt.help core rcv_requests",
+        run: |call| one(call, |reading| Data::from(&*reading.doc).into()),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "cnt.reset",
+        params: ONE,
+        doc: "Sets one counter to zero. What shows a state, such as the number of users, stays.",
+        result: "nothing.",
+        example: "cnt.reset core rcv_requests",
+        run: |call| {
+            one(call, |reading| {
+                reading.reset();
+                Data::Null.into()
+            })
+        },
+        ..Command::EMPTY
+    },
+    Command {
         name: "cnt.grp_get_all",
+        aliases: &["cnt.get_vars"],
         params: &[CommandParam::required("group", ArgumentKind::Str, "The group.")],
         doc: "Shows the statistics of a group.",
         result: "a struct of name and value.",
@@ -161,9 +179,21 @@ pub(super) static COMMANDS: &[Command] = &[
             let all = server(call).statistics().all().into_iter().filter(|one| one.group == group);
             Data::Struct(all.map(|one| (one.name.clone(), one.value().unwrap_or(0).into())).collect()).into()
         },
-        ..Command::EMPTY
     },
 ];
+
+const ONE: &[CommandParam] = &[
+    CommandParam::required("group", ArgumentKind::Str, "The group."),
+    CommandParam::required("name", ArgumentKind::Str, "The name within the group."),
+];
+
+fn one(call: &CommandCall<'_>, answer: impl FnOnce(&Reading) -> Answer) -> Answer {
+    let name = format!("{}:{}", call.text(0).unwrap_or_default(), call.text(1).unwrap_or_default());
+    match server(call).statistics().find(&name) {
+        Some(reading) => answer(&reading),
+        None => Answer::Now(Err(absent(&name))),
+    }
+}
 
 fn chosen(call: &CommandCall<'_>) -> Result<Vec<Reading>, CommandError> {
     let statistics = server(call).statistics();

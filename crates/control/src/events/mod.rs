@@ -5,12 +5,15 @@
 
 mod commands;
 mod filter;
+mod follow;
 pub(crate) mod stream;
 mod webhook;
 pub(crate) mod websocket;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use module_api::{Counter, PublicEvent, PublicEvents, StatisticKind, Statistics};
 use serde_json::{Map, Value};
@@ -33,6 +36,9 @@ struct Inner {
     consumers: Mutex<Vec<Arc<Consumer>>>,
     told: Counter,
     lost: Counter,
+    /// How many have come that the distributor has not given to consumers yet.
+    undistributed: AtomicU64,
+    followers: follow::Followers,
 }
 
 /// One listener.
@@ -41,6 +47,8 @@ struct Consumer {
     filter: Filter,
     queue: Mutex<Queue>,
     news: Notify,
+    /// It has an event that it has not done with: it has not asked for the next one.
+    is_busy: AtomicBool,
 }
 
 #[derive(Default)]
@@ -92,12 +100,16 @@ impl Bus {
             consumers: Mutex::default(),
             told: statistics.counter("events", "told", "Events that somebody wanted."),
             lost: statistics.counter("events", "lost", "Events that a consumer lost because it, or all, were slow."),
+            undistributed: AtomicU64::new(0),
+            followers: follow::Followers::default(),
         }));
         let (sender, receiver) = channel(QUEUE);
-        let lost = bus.0.lost.clone();
+        let inner = Arc::clone(&bus.0);
         events.open(Box::new(move |event| {
+            inner.undistributed.fetch_add(1, Ordering::AcqRel);
             if sender.try_send(event).is_err() {
-                lost.increment();
+                inner.undistributed.fetch_sub(1, Ordering::AcqRel);
+                inner.lost.increment();
             }
         }));
         let doc = "Listeners to events: streams, WebSockets, webhooks, trace collectors.";
@@ -118,17 +130,62 @@ impl Bus {
         if consumers.len() >= CONSUMERS {
             return None;
         }
-        let consumer = Arc::new(Consumer { what: what.into(), filter, queue: Mutex::default(), news: Notify::new() });
+        let consumer = Arc::new(Consumer {
+            what: what.into(),
+            filter,
+            queue: Mutex::default(),
+            news: Notify::new(),
+            is_busy: AtomicBool::new(false),
+        });
         consumers.push(Arc::clone(&consumer));
         self.0.want(&consumers);
         drop(consumers);
         Some(Subscription { bus: self.clone(), consumer })
+    }
+
+    /// Waits until every consumer has done with every event that has been told, or `within` is over. Returns how many
+    /// events are left. For the end of the server: what told of it last should still arrive.
+    pub async fn settle(&self, within: Duration) -> usize {
+        const LOOK: Duration = Duration::from_millis(5);
+        let wait = async {
+            while self.0.unfinished() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // Whether it was all or not, the next line tells.
+        let _ = tokio::time::timeout(within, wait).await;
+        self.0.unfinished()
     }
 }
 
 impl Inner {
     fn consumers(&self) -> MutexGuard<'_, Vec<Arc<Consumer>>> {
         self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, id: u64, event: PublicEvent) {
+        let consumers = Vec::clone(&self.consumers());
+        let takers: Vec<_> = consumers.iter().filter(|consumer| consumer.filter.passes(&event)).collect();
+        if takers.is_empty() {
+            return;
+        }
+        let json = json(id, &event);
+        let told = Arc::new(Told { id, event, json });
+        for consumer in takers {
+            if consumer.push(Arc::clone(&told)) {
+                self.lost.increment();
+            }
+        }
+    }
+
+    fn unfinished(&self) -> usize {
+        // In the order in which events move, so that none is between two counts.
+        let before = self.undistributed.load(Ordering::Acquire) as usize;
+        let of_consumer = |consumer: &Arc<Consumer>| {
+            let queue = consumer.queue();
+            queue.waiting.len() + usize::from(consumer.is_busy.load(Ordering::Acquire))
+        };
+        before + self.consumers().iter().map(of_consumer).sum::<usize>()
     }
 
     fn want(&self, consumers: &[Arc<Consumer>]) {
@@ -141,18 +198,8 @@ async fn distribute(inner: Arc<Inner>, mut events: Receiver<PublicEvent>) {
     while let Some(event) = events.recv().await {
         id += 1;
         inner.told.increment();
-        let consumers = Vec::clone(&inner.consumers());
-        let takers: Vec<_> = consumers.iter().filter(|consumer| consumer.filter.passes(&event)).collect();
-        if takers.is_empty() {
-            continue;
-        }
-        let json = json(id, &event);
-        let told = Arc::new(Told { id, event, json });
-        for consumer in takers {
-            if consumer.push(Arc::clone(&told)) {
-                inner.lost.increment();
-            }
-        }
+        inner.give(id, event);
+        inner.undistributed.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -189,10 +236,13 @@ impl Consumer {
 
     fn pop(&self) -> Option<Delivery> {
         let mut queue = self.queue();
-        match std::mem::take(&mut queue.lost) {
+        let delivery = match std::mem::take(&mut queue.lost) {
             0 => queue.waiting.pop_front().map(Delivery::Event),
             lost => Some(Delivery::Lost(lost)),
-        }
+        };
+        // Under the lock: whoever counts sees it here or there.
+        self.is_busy.store(delivery.is_some(), Ordering::Release);
+        delivery
     }
 }
 
@@ -234,8 +284,6 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use module_api::EventKind;
 
     use super::*;
@@ -276,6 +324,28 @@ mod tests {
         }
         assert_eq!(slow.next().await.json(), r#"{"event":"lost","count":3}"#);
         assert!(matches!(slow.next().await, Delivery::Event(told) if told.id == 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_consumers_get_the_time_to_do_with_what_was_told() {
+        let (events, bus) = start();
+        let heard = bus.subscribe("test", Filter::parse("events=ban").expect("a filter")).expect("a place");
+        assert_eq!(bus.settle(Duration::from_secs(1)).await, 0);
+        (0..3).for_each(|n| tell(&events, EventKind::Ban, n));
+        // Nobody takes them.
+        assert_eq!(bus.settle(Duration::from_secs(1)).await, 3);
+        let taking = tokio::spawn(async move {
+            for _ in 0..3 {
+                heard.next().await;
+                // It posts them somewhere.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            heard.next().await
+        });
+        let begin = tokio::time::Instant::now();
+        assert_eq!(bus.settle(Duration::from_secs(1)).await, 0);
+        assert!(begin.elapsed() >= Duration::from_millis(300), "the last one was not waited for");
+        taking.abort();
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ const CALL: [CommandParam; 3] = [
     CommandParam::required("to", ArgumentKind::Str, "The tag of the other side."),
 ];
 
-pub(super) static ALL: [Command; 6] = [
+pub(super) static ALL: [Command; 10] = [
     Command {
         name: "dlg.list",
         aliases: &["dlg_list"],
@@ -24,6 +24,84 @@ pub(super) static ALL: [Command; 6] = [
         result: "For each: numbers, Call-ID, tags, URIs, state, since when and for how long.",
         example: "dlg.list",
         run: |call| Answer::Now(Ok(Data::List(call.state::<Dialogs>().table.all().iter().map(shown).collect()))),
+    },
+    Command {
+        name: "dlg.list_ctx",
+        aliases: &["dlg_list_ctx"],
+        params: &[],
+        doc: "Lists every dialog that is tracked, with what the script has noted at it.",
+        result: "As dlg.list, and `variables` and `profiles` of each.",
+        example: "dlg.list_ctx",
+        run: |call| {
+            Answer::Now(Ok(Data::List(call.state::<Dialogs>().table.all().iter().map(shown_with_notes).collect())))
+        },
+    },
+    Command {
+        name: "dlg.dlg_list",
+        aliases: &["dlg.dlg_list_ctx"],
+        params: &[
+            CommandParam::required("call-id", ArgumentKind::Str, "The Call-ID."),
+            CommandParam::optional("from", ArgumentKind::Str, "The tag of the caller."),
+        ],
+        doc: "Shows the dialogs of a Call-ID, with what the script has noted at them.",
+        result: "As dlg.list_ctx; error 404 when there is none.",
+        example: "dlg.dlg_list 3848276298220188511@198.51.100.7",
+        run: |call| {
+            let (id, tag) = (call.text(0).unwrap_or_default().as_bytes(), call.text(1).map(str::as_bytes));
+            let all = call.state::<Dialogs>().table.all();
+            let is_it = |dialog: &&Arc<Dialog>| dialog.call_id == id && tag.is_none_or(|tag| dialog.from_tag == tag);
+            let found: Vec<Data> = all.iter().filter(is_it).map(shown_with_notes).collect();
+            if found.is_empty() {
+                return Answer::error(404, "there is no such dialog; dlg.list shows all");
+            }
+            Answer::Now(Ok(Data::List(found)))
+        },
+    },
+    Command {
+        name: "dlg.briefing",
+        aliases: &[],
+        params: &[CommandParam::optional(
+            "fields",
+            ArgumentKind::Str,
+            "Letters: f and t for the URIs of From and To, c for the Call-ID, s for the state. Without it all.",
+        )],
+        doc: "Lists every dialog in brief.",
+        result: "For each its numbers and what was asked for.",
+        example: "dlg.briefing ft",
+        run: |call| {
+            let fields = call.text(0).unwrap_or("ftcs");
+            let kept = |name: &str| match name {
+                "h_entry" | "h_id" => true,
+                "from_uri" => fields.contains('f'),
+                "to_uri" => fields.contains('t'),
+                "call-id" => fields.contains('c'),
+                "state" => fields.contains('s'),
+                _ => false,
+            };
+            let brief = |dialog: &Arc<Dialog>| match shown(dialog) {
+                Data::Struct(all) => Data::Struct(all.into_iter().filter(|(name, _)| kept(name)).collect()),
+                other => other,
+            };
+            Answer::Now(Ok(Data::List(call.state::<Dialogs>().table.all().iter().map(brief).collect())))
+        },
+    },
+    Command {
+        name: "dlg.profile_list",
+        aliases: &["profile_list_dlgs"],
+        params: &[
+            CommandParam::required("profile", ArgumentKind::Str, "The profile."),
+            CommandParam::optional("value", ArgumentKind::Str, "Only with this value."),
+        ],
+        doc: "Lists the dialogs of a profile.",
+        result: "As dlg.list.",
+        example: "dlg.profile_list caller sip:alice@example.com",
+        run: |call| {
+            let (name, value) = (call.text(0).unwrap_or_default().as_bytes(), call.text(1).map(str::as_bytes));
+            let is_it = |of: &(bytes::Bytes, bytes::Bytes)| of.0 == name && value.is_none_or(|value| of.1 == value);
+            let all = call.state::<Dialogs>().table.all();
+            let members = all.iter().filter(|dialog| dialog.facts().profiles.iter().any(is_it));
+            Answer::Now(Ok(Data::List(members.map(shown).collect())))
+        },
     },
     Command {
         name: "dlg.stats_active",
@@ -145,4 +223,22 @@ fn shown(dialog: &Arc<Dialog>) -> Data {
         ("start_ts", seconds(facts.started).into()),
         ("timeout", seconds(facts.lifetime).into()),
     ])
+}
+
+/// With what the script has noted.
+fn shown_with_notes(dialog: &Arc<Dialog>) -> Data {
+    let mut all = match shown(dialog) {
+        Data::Struct(all) => all,
+        other => return other,
+    };
+    let facts = dialog.facts();
+    let variable = |(name, value): (&bytes::Bytes, &module_api::Value)| {
+        (String::from_utf8_lossy(name).into_owned().into(), Data::text(&value.to_bytes()))
+    };
+    all.push(("variables".into(), Data::Struct(facts.vars.iter().map(variable).collect())));
+    let profile = |(name, value): &(bytes::Bytes, bytes::Bytes)| {
+        Data::of([("profile", Data::text(name)), ("value", Data::text(value))])
+    };
+    all.push(("profiles".into(), facts.profiles.iter().map(profile).collect()));
+    Data::Struct(all)
 }

@@ -31,6 +31,7 @@ pub static MODULE: Module = Module {
             ..Command::EMPTY
         },
         settings::TRANSLATE,
+        settings::DUMP,
     ],
     make: settings::make,
     ..Module::EMPTY

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use module_api::Call;
+use module_api::{Call, Data};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use crate::glob;
@@ -101,6 +101,23 @@ impl Rule {
                 Condition::Matches(regex) => regex.is_match(text),
                 Condition::Glob(pattern) => glob::matches(text, pattern),
             }
+    }
+
+    /// As an operator may see it.
+    pub(super) fn shown(&self) -> Data {
+        let (operator, expression) = match &self.condition {
+            Condition::Is(text) => (0, Data::text(text)),
+            Condition::Matches(regex) => (1, regex.as_str().into()),
+            Condition::Glob(pattern) => (2, Data::text(pattern)),
+        };
+        Data::of([
+            ("priority", self.priority.into()),
+            ("match_op", operator.into()),
+            ("match_exp", expression),
+            ("match_len", self.length.into()),
+            ("subst_exp", self.pattern.as_ref().map_or(Data::Null, |pattern| pattern.as_str().into())),
+            ("attrs", Data::text(self.attributes())),
+        ])
     }
 
     /// Its attributes, empty where it has none.

@@ -7,7 +7,7 @@ use module_api::{
 };
 
 use super::Dialplan;
-use super::rule::Plan;
+use super::rule::{Plan, Rule};
 use crate::rows::{Source, Wanted};
 use crate::setting::{ignored, text};
 use crate::text_variable::TextVariable;
@@ -53,6 +53,19 @@ pub(super) const TRANSLATE: Command = Command {
             None => Answer::error(404, "no rule matches"),
         }
     },
+};
+
+pub(super) const DUMP: Command = Command {
+    name: "dialplan.dump",
+    params: &[CommandParam::required("set", ArgumentKind::Int, "The set of rules.")],
+    doc: "Shows the rules of a set, in the order in which they are tried.",
+    result: "For each: priority, operator (0 equal, 1 expression, 2 shell pattern), expression, length, pattern and attributes.",
+    example: "dialplan.dump 1",
+    run: |call| match call.state::<Dialplan>().plan().set(call.int(0).unwrap_or(0)) {
+        Some(rules) => rules.iter().map(Rule::shown).collect::<Data>().into(),
+        None => Answer::error(404, "no such set"),
+    },
+    ..Command::EMPTY
 };
 
 pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {

@@ -5,7 +5,7 @@ use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandError, Comma
 use super::Dispatcher;
 use super::target::{Target, read_state};
 
-pub(super) static ALL: [Command; 3] = [
+pub(super) static ALL: [Command; 5] = [
     Command {
         name: "dispatcher.list",
         aliases: &["ds_list"],
@@ -33,6 +33,52 @@ pub(super) static ALL: [Command; 3] = [
                 Dispatcher::resolve(state.targets()).await;
                 Ok(Data::Null)
             })
+        },
+    },
+    Command {
+        name: "dispatcher.add",
+        aliases: &["ds_add"],
+        params: &[
+            CommandParam::required("set", ArgumentKind::Int, "The set."),
+            CommandParam::required("uri", ArgumentKind::Str, "The gateway, a SIP URI."),
+            CommandParam::optional("flags", ArgumentKind::Any, "As in the list."),
+            CommandParam::optional("priority", ArgumentKind::Int, "As in the list."),
+            CommandParam::optional("attrs", ArgumentKind::Str, "As in the list."),
+        ],
+        doc: "Adds a gateway until the list is read again. The list itself is not changed.",
+        result: "Nothing.",
+        example: "dispatcher.add 1 sip:192.0.2.7:5060",
+        run: |call| {
+            let words: Vec<String> = call.args.iter().map(Data::to_text).filter(|word| !word.is_empty()).collect();
+            let state = call.shared_state::<Dispatcher>();
+            match super::list::parse(&words.join(" ")) {
+                Ok(new) => match state.change(|sets| super::list::add(sets, new)) {
+                    Ok(()) => Answer::later(async move {
+                        Dispatcher::resolve(state.targets()).await;
+                        Ok(Data::Null)
+                    }),
+                    Err(cause) => Answer::error(409, cause),
+                },
+                Err(cause) => Answer::error(400, cause),
+            }
+        },
+    },
+    Command {
+        name: "dispatcher.remove",
+        aliases: &["ds_remove"],
+        params: &[
+            CommandParam::required("set", ArgumentKind::Int, "The set."),
+            CommandParam::required("uri", ArgumentKind::Str, "The gateway, as in the list."),
+        ],
+        doc: "Takes a gateway away until the list is read again. The list itself is not changed.",
+        result: "Nothing.",
+        example: "dispatcher.remove 1 sip:192.0.2.7:5060",
+        run: |call| {
+            let (set, uri) = (call.int(0).unwrap_or_default(), call.text(1).unwrap_or_default());
+            match call.state::<Dispatcher>().change(|sets| super::list::remove(sets, set, uri.as_bytes())) {
+                Ok(()) => Data::Null.into(),
+                Err(cause) => Answer::error(404, cause),
+            }
         },
     },
     Command {

@@ -87,6 +87,41 @@ pub(super) fn parse(text: &str) -> Result<Sets, String> {
     Ok(sorted(sets))
 }
 
+/// Adds the gateways of `new` that are not there yet.
+///
+/// # Errors
+/// When one is there already.
+pub(super) fn add(sets: &mut HashMap<i64, Set>, new: Sets) -> Result<(), String> {
+    for (id, set) in new.0 {
+        let own = sets.entry(id).or_default();
+        for target in set.targets {
+            if own.targets.iter().any(|same| same.uri == target.uri) {
+                return Err(format!("set {id} has that gateway already"));
+            }
+            own.targets.push(target);
+        }
+        own.targets.sort_by_key(|target| std::cmp::Reverse(target.priority));
+    }
+    Ok(())
+}
+
+/// Takes a gateway away.
+///
+/// # Errors
+/// When there is no such gateway.
+pub(super) fn remove(sets: &mut HashMap<i64, Set>, id: i64, uri: &[u8]) -> Result<(), String> {
+    let set = sets.get_mut(&id);
+    let at = set.as_ref().and_then(|set| set.targets.iter().position(|target| target.uri == uri));
+    let (Some(set), Some(at)) = (set, at) else {
+        return Err("there is no such gateway; dispatcher.list shows all".into());
+    };
+    set.targets.remove(at);
+    if set.targets.is_empty() {
+        sets.remove(&id);
+    }
+    Ok(())
+}
+
 /// Takes over what is known of gateways that are on both lists.
 pub(super) fn inherit(now: &Sets, before: &Sets) {
     for (id, set) in &now.0 {

@@ -14,6 +14,8 @@ mod target;
 
 pub(crate) use choose::hash as stable_hash;
 
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use module_api::{Event, Host, Module, RouteKind, Setup, SetupError, State, made_
 
 use load::Calls;
 use settings::Settings;
-use target::{Sets, Target};
+use target::{Set, Sets, Target};
 
 /// Gateways in sets, and what becomes of calls to them.
 pub static MODULE: Module = Module {
@@ -75,6 +77,17 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
+    /// Changes the sets as a whole; a change that fails changes nothing. The gateways themselves are shared with requests
+    /// on their way.
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<i64, Set>) -> Result<T, String>) -> Result<T, String> {
+        let mut sets = self.sets.write().unwrap_or_else(PoisonError::into_inner);
+        let copy = |(id, set): (&i64, &Set)| (*id, Set { targets: set.targets.clone(), next: AtomicUsize::default() });
+        let mut new: HashMap<i64, Set> = sets.0.iter().map(copy).collect();
+        let done = change(&mut new)?;
+        *sets = Arc::new(Sets(new));
+        Ok(done)
+    }
+
     fn sets(&self) -> Arc<Sets> {
         Arc::clone(&self.sets.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,6 +1,7 @@
 //! `htable.*`: looking at the tables and changing them from outside.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use module_api::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam, Data, Value};
@@ -12,6 +13,8 @@ use super::table::{Full, Table};
 const TABLE: CommandParam = CommandParam::required("table", ArgumentKind::Str, "The table.");
 const KEY: CommandParam = CommandParam::required("key", ArgumentKind::Str, "The name of the entry.");
 const NUMBER: CommandParam = CommandParam::required("value", ArgumentKind::Int, "Its new value.");
+const SECONDS: CommandParam =
+    CommandParam::required("seconds", ArgumentKind::Int, "How long it shall live from now on.");
 const TEXT: CommandParam = CommandParam::required("value", ArgumentKind::Str, "Its new value.");
 
 pub(super) static COMMANDS: &[Command] = &[
@@ -65,24 +68,35 @@ pub(super) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "htable.setex",
-        params: &[
-            TABLE,
-            KEY,
-            CommandParam::required("seconds", ArgumentKind::Int, "How long it shall live from now on."),
-        ],
+        params: &[TABLE, KEY, SECONDS],
         doc: "Sets the life of an entry.",
         result: "nothing; error 404 when there is no such entry.",
         example: "htable.setex ipban 192.0.2.7 60",
         run: |call| {
-            let Ok(seconds) = u64::try_from(call.int(2).unwrap_or_default()) else {
-                return Answer::error(400, "argument `seconds` must be 0 or more");
-            };
-            let life = std::time::Duration::from_secs(seconds);
-            Answer::Now(table(call).and_then(|table| match table.set_lifetime(key(call), life, call.now) {
+            let found = table(call).and_then(|table| Ok((table, seconds(call, 2)?)));
+            Answer::Now(found.and_then(|(table, life)| match table.set_lifetime(key(call), life, call.now) {
                 true => Ok(Data::Null),
                 false => Err(no_entry()),
             }))
         },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "htable.setxi",
+        params: &[TABLE, KEY, NUMBER, SECONDS],
+        doc: "Sets an entry to a number, for so long.",
+        result: "nothing.",
+        example: "htable.setxi ipban 192.0.2.7 1 60",
+        run: |call| set_for(call, call.int(2).unwrap_or_default().into()),
+        ..Command::EMPTY
+    },
+    Command {
+        name: "htable.setxs",
+        params: &[TABLE, KEY, TEXT, SECONDS],
+        doc: "Sets an entry to a text, for so long.",
+        result: "nothing.",
+        example: "htable.setxs routes alice gateway1 3600",
+        run: |call| set_for(call, Value::Str(Bytes::copy_from_slice(call.text(2).unwrap_or_default().as_bytes()))),
         ..Command::EMPTY
     },
     Command {
@@ -201,6 +215,21 @@ where
 
 fn key<'a>(call: &CommandCall<'a>) -> &'a [u8] {
     call.text(1).unwrap_or_default().as_bytes()
+}
+
+fn seconds(call: &CommandCall<'_>, n: usize) -> Result<Duration, CommandError> {
+    let seconds = u64::try_from(call.int(n).unwrap_or_default());
+    seconds.map(Duration::from_secs).map_err(|_| CommandError::new(400, "argument `seconds` must be 0 or more"))
+}
+
+fn set_for(call: &CommandCall<'_>, value: Value) -> Answer {
+    Answer::Now(table(call).and_then(|table| {
+        let life = seconds(call, 3)?;
+        table.set(key(call), value, call.now).map_err(|Full| CommandError::new(507, "the table is full"))?;
+        // It is there: nobody but a request at this very moment could have removed it.
+        table.set_lifetime(key(call), life, call.now);
+        Ok(Data::Null)
+    }))
 }
 
 fn no_entry() -> CommandError {

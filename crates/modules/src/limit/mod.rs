@@ -1,5 +1,6 @@
 //! How many requests pass in a time: the pipes of modules ratelimit and pipelimit.
 
+mod commands;
 mod load;
 mod pipe;
 mod pipelimit;

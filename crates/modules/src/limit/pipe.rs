@@ -53,6 +53,26 @@ impl Algorithm {
     }
 }
 
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Algorithm::Nothing => "NOP",
+            Algorithm::TailDrop => "TAILDROP",
+            Algorithm::Red => "RED",
+            Algorithm::Feedback => "FEEDBACK",
+        })
+    }
+}
+
+/// A pipe as an operator may see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Level {
+    pub(super) rule: Rule,
+    /// Requests of this window, and of the one before.
+    pub(super) count: u64,
+    pub(super) before: u64,
+}
+
 /// What a decision depends on, beside the pipe.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
@@ -82,6 +102,12 @@ impl Pipe {
             Algorithm::Red => draw < per_window * 1000 / pipe.before,
             Algorithm::Feedback => draw >= u64::from(pipe.turned_away),
         }
+    }
+
+    /// How it stands.
+    pub(super) fn level(&self) -> Level {
+        let pipe = self.lock();
+        Level { rule: pipe.rule, count: pipe.count, before: pipe.before }
     }
 
     /// Gives the pipe another rule.

@@ -22,6 +22,7 @@ pub static MODULE: Module = Module {
     doc: "Limits how many requests pass, by names such as a caller or a gateway.",
     parameters: PARAMETERS,
     functions: &[CHECK, CHECK_MADE, DROP, DROP_AFTER, DROP_BETWEEN, ACTIVE],
+    commands: super::commands::OF_PIPELIMIT,
     make,
     ..Module::EMPTY
 };
@@ -134,22 +135,33 @@ const ACTIVE: Function = Function {
 };
 
 /// The state of module pipelimit.
-struct Pipes {
+pub(super) struct Pipes {
     window: Duration,
     reply: (u16, String),
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
-    load: Arc<Load>,
+    pub(super) load: Arc<Load>,
 }
 
-type Shard = HashMap<Bytes, Arc<Pipe>, RandomState>;
+pub(super) type Shard = HashMap<Bytes, Arc<Pipe>, RandomState>;
 
 const SHARDS: usize = 16;
 /// Pipes of a shard: names come from messages. A pipe costs about 300 bytes beside its name.
 const MOST_IN_SHARD: usize = 8192;
 
 impl Pipes {
-    fn shard(&self, name: &[u8]) -> MutexGuard<'_, Shard> {
+    /// How pipes stand: one by name, or as many as `most`.
+    pub(super) fn levels(&self, name: Option<&[u8]>, most: usize) -> Vec<(Bytes, super::pipe::Level)> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let wanted = shard.iter().filter(|(own, _)| name.is_none_or(|name| name == &own[..]));
+            found.extend(wanted.take(most - found.len()).map(|(own, pipe)| (own.clone(), pipe.level())));
+        }
+        found
+    }
+
+    pub(super) fn shard(&self, name: &[u8]) -> MutexGuard<'_, Shard> {
         let at = (self.hasher.hash_one(name) >> 32) as usize % SHARDS;
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }

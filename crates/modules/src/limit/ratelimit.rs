@@ -23,6 +23,7 @@ pub static MODULE: Module = Module {
         ),
     ],
     functions: &[CHECK, CHECK_PIPE],
+    commands: super::commands::OF_RATELIMIT,
     make,
     ..Module::EMPTY
 };
@@ -58,10 +59,10 @@ const CHECK_PIPE: Function = Function {
 };
 
 /// The state of module ratelimit.
-struct Limits {
+pub(super) struct Limits {
     window: Duration,
-    queues: Vec<(String, u32)>,
-    pipes: Vec<(u32, Pipe)>,
+    pub(super) queues: Vec<(String, u32)>,
+    pub(super) pipes: Vec<(u32, Pipe)>,
     load: Arc<Load>,
 }
 

@@ -67,6 +67,16 @@ pub static MODULE: Module = Module {
             run: |call| Data::List(call.state::<Permissions>().addresses().show()).into(),
             ..Command::EMPTY
         },
+        Command {
+            name: "permissions.trustedDump",
+            aliases: &["trusted_dump"],
+            doc: "Shows the trusted peers.",
+            result: "A list: address, transport, the patterns of From and Request-URI, and tag of each.",
+            example: "permissions.trustedDump",
+            run: |call| Data::List(call.state::<Permissions>().trusted().show()).into(),
+            ..Command::EMPTY
+        },
+        rules_call::TEST,
     ],
     make: settings::make,
     ..Module::EMPTY

@@ -1,7 +1,7 @@
 //! Functions that ask the files of rules.
 
 use bytes::Bytes;
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use module_api::{Answer, ArgumentKind, Call, Command, CommandParam, Function, Outcome, Param, ParamKind, Routes};
 use sip_message::{HeaderName, Uri};
 
 use super::Permissions;
@@ -73,6 +73,27 @@ pub(super) const REFER_TO: Function = Function {
     },
 };
 
+pub(super) const TEST: Command = Command {
+    name: "permissions.testUri",
+    aliases: &["permissions.allowUri", "allow_uri"],
+    params: &[
+        CommandParam::required("files", ArgumentKind::Str, "The base name of the files."),
+        CommandParam::required("uri", ArgumentKind::Str, "The URI that something comes from."),
+        CommandParam::required("contact", ArgumentKind::Str, "The URI that it is about."),
+    ],
+    doc: "Tells whether the files of a base name allow a pair of URIs.",
+    result: "`Allowed` or `Denied`.",
+    example: "permissions.testUri register sip:alice@example.com sip:alice@192.0.2.7",
+    run: |call| {
+        let [files, uri, contact] = [0, 1, 2].map(|n| call.text(n).unwrap_or_default());
+        let contact = [Bytes::copy_from_slice(contact.as_bytes())];
+        match judge(call.state::<Permissions>(), &[files.to_owned()], uri.as_bytes(), &contact, false) {
+            Ok(is_allowed) => if is_allowed { "Allowed" } else { "Denied" }.into(),
+            Err(cause) => Answer::error(400, cause),
+        }
+    },
+};
+
 fn files(call: &Call<'_>, first: usize) -> Vec<String> {
     (first..call.arg_count()).map(|n| String::from_utf8_lossy(&call.text(n)).into_owned()).collect()
 }
@@ -89,18 +110,28 @@ fn register(call: &mut Call<'_>, with_port: bool) -> Outcome {
 
 /// What is allowed is allowed, of the rest what is denied is denied, and what nobody names is allowed.
 fn check(call: &Call<'_>, files: &[String], left: &[u8], right: &[Bytes], with_port: bool) -> Outcome {
-    let (allow, deny) = match call.state::<Permissions>().files.pair(files) {
-        Ok(pair) => pair,
-        Err(cause) => return Outcome::fail(cause),
-    };
-    let Some(left) = plain(left, false) else { return Outcome::FALSE };
+    match judge(call.state::<Permissions>(), files, left, right, with_port) {
+        Ok(is_allowed) => is_allowed.into(),
+        Err(cause) => Outcome::fail(cause),
+    }
+}
+
+fn judge(
+    permissions: &Permissions,
+    files: &[String],
+    left: &[u8],
+    right: &[Bytes],
+    with_port: bool,
+) -> Result<bool, String> {
+    let (allow, deny) = permissions.files.pair(files)?;
+    let Some(left) = plain(left, false) else { return Ok(false) };
     for uri in right {
-        let Some(uri) = plain(uri, with_port) else { return Outcome::FALSE };
+        let Some(uri) = plain(uri, with_port) else { return Ok(false) };
         if !allow.match_pair(&left, &uri) && deny.match_pair(&left, &uri) {
-            return Outcome::FALSE;
+            return Ok(false);
         }
     }
-    Outcome::TRUE
+    Ok(true)
 }
 
 /// `sip:user@host`, without what could be varied to get past a rule.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use module_api::Data;
 use regex::bytes::Regex;
 use sip_message::Transport;
 
@@ -45,6 +46,27 @@ impl Trusted {
             read(row).map_err(|cause| format!("row {} of the trusted peers: {cause}", number + 1))
         };
         rows.iter().enumerate().map(peer).collect::<Result<_, _>>().map(Trusted)
+    }
+
+    /// Each peer as an operator may see it.
+    pub(super) fn show(&self) -> Vec<Data> {
+        let pattern = |pattern: &Option<Regex>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
+        let text = |text: Option<String>| text.map_or(Data::Null, Data::Str);
+        let peer = |peer: &Peer| {
+            let transport = match &peer.protocol {
+                Protocol::Any => "any",
+                Protocol::None => "none",
+                Protocol::Only(transport) => transport.uri_param(),
+            };
+            Data::of([
+                ("ip", peer.address.to_string().into()),
+                ("proto", transport.into()),
+                ("from_pattern", text(pattern(&peer.from))),
+                ("ruri_pattern", text(pattern(&peer.uri))),
+                ("tag", peer.tag.as_ref().map_or(Data::Null, |tag| Data::text(tag))),
+            ])
+        };
+        self.0.iter().map(peer).collect()
     }
 
     /// The tag of the first peer that fits; none when there is no such peer.

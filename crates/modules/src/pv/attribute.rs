@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use module_api::{
-    Call, Fault, Index, KeyRule, Routes, Selector, Setup, SetupError, State, Statistics, Value, Variable,
+    Answer, ArgumentKind, Call, Command, CommandParam, Data, Fault, Index, KeyRule, Routes, Selector, Setup,
+    SetupError, State, Statistics, Value, Variable,
 };
 
 use super::header::nth;
@@ -109,6 +110,63 @@ pub(super) const NULL: Variable =
     plain("null", "Undefined: nothing equals it but what is not defined.", "if ($avp(x) == $null) exit;", |_, _| {
         Value::Null
     });
+
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        name: "pv.shvGet",
+        params: &[CommandParam::optional("name", ArgumentKind::Str, "The variable; all without it.")],
+        doc: "Shows shared variables, $shv().",
+        result: "`name` and `value`, or a list of them; error 404 when there is no such variable.",
+        example: "pv.shvGet maintenance",
+        run: |call| {
+            let shared = call.state::<Shared>().values.lock().unwrap_or_else(PoisonError::into_inner);
+            let shown = |(name, value): (&Bytes, &Value)| {
+                let value = match value {
+                    Value::Int(number) => (*number).into(),
+                    value => Data::text(&value.to_bytes()),
+                };
+                Data::of([("name", Data::text(name)), ("value", value)])
+            };
+            match call.text(0) {
+                None => shared.iter().map(shown).collect::<Data>().into(),
+                Some(name) => match shared.get_key_value(name.as_bytes()) {
+                    Some(found) => shown(found).into(),
+                    None => Answer::error(404, "there is no such shared variable"),
+                },
+            }
+        },
+        ..Command::EMPTY
+    },
+    Command {
+        name: "pv.shvSet",
+        params: &[
+            CommandParam::required("name", ArgumentKind::Str, "The variable."),
+            CommandParam::required("type", ArgumentKind::Str, "`int` or `str`."),
+            CommandParam::required("value", ArgumentKind::Str, "Its new value."),
+        ],
+        doc: "Sets a shared variable, $shv().",
+        result: "nothing.",
+        example: "pv.shvSet maintenance int 1",
+        run: |call| {
+            let [name, kind, text] = [0, 1, 2].map(|n| call.text(n).unwrap_or_default());
+            let value = match kind {
+                "int" | "i" => match text.trim().parse() {
+                    Ok(number) => Value::Int(number),
+                    Err(_) => return Answer::error(400, "argument `value` is no integer"),
+                },
+                "str" | "s" => Value::Str(Bytes::copy_from_slice(text.as_bytes())),
+                _ => return Answer::error(400, "argument `type` is `int` or `str`"),
+            };
+            let mut shared = call.state::<Shared>().values.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared.len() >= MAX_SHARED && !shared.contains_key(name.as_bytes()) {
+                return Answer::error(507, "there are too many shared variables");
+            }
+            shared.insert(Bytes::copy_from_slice(name.as_bytes()), value);
+            Data::Null.into()
+        },
+        ..Command::EMPTY
+    },
+];
 
 const MAX_SHARED: usize = 10_000;
 

@@ -35,6 +35,7 @@ pub static MODULE: Module = Module {
         default: "",
         doc: "A first value of a shared variable: NAME=s:TEXT or NAME=i:NUMBER.",
     }],
+    commands: attribute::COMMANDS,
     functions: &[
         function::ISSET,
         function::UNSET,

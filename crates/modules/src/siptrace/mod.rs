@@ -5,6 +5,7 @@ mod hep;
 mod place;
 mod plain;
 mod state;
+mod stored;
 
 use std::sync::Arc;
 
@@ -21,8 +22,8 @@ use state::{Eye, SipTrace};
 /// Copies of SIP messages for a collector.
 pub static MODULE: Module = Module {
     name: "siptrace",
-    doc: "Sends copies of SIP messages to a collector such as Homer, as HEP version 3 or as they are. Nothing waits for \
-          it: what a collector does not take is dropped and counted. Messages are not stored in a database here.",
+    doc: "Sends copies of SIP messages to a collector such as Homer, as HEP version 3 or as they are, and stores them in a database. Nothing waits for \
+          it: what a collector or a database does not take is dropped and counted.",
     parameters: PARAMETERS,
     functions: &[TRACE, MODE, LOG, LOG_AS],
     commands: &[STATUS],
@@ -30,14 +31,13 @@ pub static MODULE: Module = Module {
         counter("traced_requests", "Requests that were traced."),
         counter("traced_replies", "Replies that were traced."),
         counter("sent_messages", "Copies that were sent to a collector."),
-        counter("dropped_messages", "Copies that no collector has taken."),
+        counter("stored_messages", "Copies that were stored in a database."),
+        counter("dropped_messages", "Copies that no collector or database has taken."),
     ],
     watcher: Some(state::watcher),
     make: state::make,
     ..Module::EMPTY
 };
-
-const NO_DATABASE: &str = "Has no effect: messages are not stored in a database here.";
 
 const PARAMETERS: &[module_api::Parameter] = &[
     text(
@@ -50,8 +50,8 @@ const PARAMETERS: &[module_api::Parameter] = &[
     number(
         "trace_mode",
         "0",
-        "1: all messages that come and go are traced as HEP, without a word of the script. 4: the same, as they are. 2 \
-         stands for a database in Kamailio, and has no effect here.",
+        "1: all messages that come and go are traced as HEP, without a word of the script. 4: the same, as they are. 2: \
+         they are stored in the database. Numbers add up.",
     ),
     number(
         "trace_flag",
@@ -66,7 +66,9 @@ const PARAMETERS: &[module_api::Parameter] = &[
     text("force_send_sock", "", "`sip:ADDRESS:PORT` to send copies from, where it matters."),
     text("send_sock_addr", "", "As `force_send_sock`."),
     number("xheaders_write", "0", "1: copies that are no HEP get X-Siptrace headers that say where they were seen."),
-    number("trace_to_database", "0", "1 is answered by a warning: messages are not stored in a database here."),
+    number("trace_to_database", "0", "1: what the functions trace is stored in the database too."),
+    text("db_url", "", "The database of the table. By default ser.db in the data directory."),
+    text("table", "sip_trace", "The table, with the columns of Kamailio. Messages are added and never removed."),
     ignored("xheaders_read", "Has no effect: this module sends copies and takes none."),
     ignored("trace_init_mode", "Has no effect: what is traced follows from `trace_mode` and the functions."),
     ignored("trace_sl_acks", "Has no effect: an ACK is traced with the transaction that it belongs to."),
@@ -75,12 +77,10 @@ const PARAMETERS: &[module_api::Parameter] = &[
     ignored("evcb_msg", "Has no effect: no function is called for what is traced."),
     ignored("trace_dialog_ack", "Has no effect: an ACK is traced with its dialog."),
     ignored("trace_dialog_spiral", "Has no effect: all that has the Call-ID of a traced dialog is traced."),
-    ignored("db_url", NO_DATABASE),
-    ignored("table", NO_DATABASE),
-    ignored("trace_delayed", NO_DATABASE),
-    ignored("trace_db_mode", NO_DATABASE),
-    ignored("traced_user_avp", NO_DATABASE),
-    ignored("trace_table_avp", NO_DATABASE),
+    ignored("trace_delayed", "Has no effect: rows are written beside the workers, many at a time."),
+    ignored("trace_db_mode", "Has no effect: rows are written beside the workers, many at a time."),
+    ignored("traced_user_avp", "Has no effect: column traced_user stays empty."),
+    ignored("trace_table_avp", "Has no effect: there is one table."),
 ];
 
 const fn counter(name: &'static str, doc: &'static str) -> Statistic {
@@ -95,10 +95,11 @@ const TRACE: Function = Function {
         Param::optional("mode", ParamKind::Format),
     ],
     routes: Routes::ANY,
-    doc: "Sends a copy of the message, as it was received, to `duplicate_uri` or to the collector given: `sip:HOST:PORT`. Mode \
+    doc: "Sends a copy of the message, as it was received, to `duplicate_uri` or to the collector given: `sip:HOST:PORT`, and \
+          stores it where `trace_to_database` says so. Mode \
           \"m\" is this message only; \"t\" is its whole transaction, \"d\" its whole dialog, with what is relayed and the \
           replies. Without a mode it is the transaction where the trace flag is set, else this message. HEP carries the \
-          correlation id. False while tracing is off, where there is no collector, or too much is traced already.",
+          correlation id. False while tracing is off, where there is no collector nor database, or too much is traced already.",
     example: "sip_trace(\"sip:192.0.2.9:9060\", \"$ci\", \"t\");",
     run: |call| {
         let to = match call.text(0) {
@@ -178,7 +179,10 @@ const STATUS: Command = Command {
 
 fn trace(call: &mut Call<'_>, to: Option<Arc<Place>>, correlation: Option<Bytes>, mode: &[u8]) -> Outcome {
     let trace = call.shared_state::<SipTrace>();
-    let Some(to) = to.filter(|_| trace.is_on()) else { return Outcome::FALSE };
+    let to = trace.aims(to);
+    if to.is_empty() || !trace.is_on() {
+        return Outcome::FALSE;
+    }
     let is_flagged = trace.flag.is_some_and(|flag| call.context.has_flag(flag));
     let extent = match mode.first().map(u8::to_ascii_lowercase) {
         None if is_flagged => Some(Extent::Transaction),
@@ -192,7 +196,8 @@ fn trace(call: &mut Call<'_>, to: Option<Arc<Place>>, correlation: Option<Bytes>
     };
     trace.mirror(&current(call), &to, correlation.as_deref());
     let Some(extent) = extent else { return Outcome::TRUE };
-    let name = Bytes::from(to.to_string());
+    let name = to.collector.as_ref().map_or_else(|| "a database".to_owned(), |place| place.to_string());
+    let name = Bytes::from(name);
     let watcher = Arc::new(Eye { trace, to, correlation });
     call.host.watch(call.context, Watch { extent, name, watcher }).into()
 }

@@ -11,6 +11,7 @@ use super::collector::{Parcel, Post, Surroundings};
 use super::hep::{self, Agent, Payload};
 use super::place::Place;
 use super::plain;
+use super::stored::Archive;
 
 /// The state of module siptrace.
 pub(super) struct SipTrace {
@@ -19,7 +20,12 @@ pub(super) struct SipTrace {
     pub(super) to: Option<Arc<Place>>,
     /// The flag that makes sip_trace() trace the whole transaction.
     pub(super) flag: Option<u32>,
-    traces_all: bool,
+    /// What becomes of every message, without a word of the script.
+    all: Aims,
+    /// The database, where there is one.
+    archive: Option<Archive>,
+    /// Whether what the script traces is stored in it.
+    stores: bool,
     uses_hep: bool,
     has_extra_headers: bool,
     agent: Agent,
@@ -30,16 +36,27 @@ pub(super) struct SipTrace {
     replies: Counter,
 }
 
-/// `trace_mode`: to the collector as HEP, and as plain SIP; 2 stands for a database.
+/// Where a message goes.
+#[derive(Clone, Default)]
+pub(super) struct Aims {
+    pub(super) collector: Option<Arc<Place>>,
+    pub(super) database: bool,
+}
+
+impl Aims {
+    /// Whether it goes nowhere.
+    pub(super) fn is_empty(&self) -> bool {
+        self.collector.is_none() && !self.database
+    }
+}
+
+/// `trace_mode`: to the collector as HEP, into the database, to the collector as plain SIP.
 const MIRROR_HEP: i64 = 1;
+const STORE: i64 = 2;
 const MIRROR_PLAIN: i64 = 4;
 
 pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
     let mode = setup.int("trace_mode");
-    if setup.int("trace_to_database") != 0 || mode & 2 != 0 {
-        let text = "siptrace: messages are not stored in databases here; they go to duplicate_uri only";
-        (setup.log)(Level::Warning, text);
-    }
     if setup.is_set("hep_version") && setup.int("hep_version") != 3 {
         (setup.log)(Level::Warning, "siptrace: HEP is sent in version 3, whatever hep_version says");
     }
@@ -60,14 +77,28 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
         log: Arc::clone(setup.log),
         from,
     };
+    let dropped = around.dropped.clone();
     let (post, work) = Post::open(around);
     (setup.spawn)(Box::pin(work));
+    let stores = setup.int("trace_to_database") != 0;
+    let archive = match stores || mode & STORE != 0 {
+        true => {
+            let (archive, work) = Archive::open(setup, setup.counter("stored_messages"), dropped)?;
+            (setup.spawn)(Box::pin(work));
+            Some(archive)
+        }
+        false => None,
+    };
+    let all =
+        Aims { collector: to.clone().filter(|_| mode & (MIRROR_HEP | MIRROR_PLAIN) != 0), database: mode & STORE != 0 };
     let uses_hep = setup.int("hep_mode_on") != 0 || (mode & MIRROR_HEP != 0 && mode & MIRROR_PLAIN == 0);
     Ok(Arc::new(SipTrace {
         is_on: AtomicBool::new(setup.int("trace_on") != 0),
         to,
         flag: u32::try_from(setup.int("trace_flag")).ok().filter(|_| setup.is_set("trace_flag")),
-        traces_all: mode & (MIRROR_HEP | MIRROR_PLAIN) != 0,
+        all,
+        archive,
+        stores,
         uses_hep,
         has_extra_headers: setup.int("xheaders_write") != 0,
         agent: Agent {
@@ -116,8 +147,13 @@ impl SipTrace {
         self.post.figures()
     }
 
-    /// Sends a copy of a message.
-    pub(super) fn mirror(&self, seen: &Sighting, to: &Arc<Place>, correlation: Option<&[u8]>) {
+    /// Where a message goes that the script traces, with a collector of its choice.
+    pub(super) fn aims(&self, collector: Option<Arc<Place>>) -> Aims {
+        Aims { collector, database: self.stores }
+    }
+
+    /// Sends a copy of a message, and stores it.
+    pub(super) fn mirror(&self, seen: &Sighting, to: &Aims, correlation: Option<&[u8]>) {
         let is_reply = seen.bytes.starts_with(b"SIP/2.0 ");
         if is_reply {
             self.replies.increment()
@@ -126,6 +162,10 @@ impl SipTrace {
         }
         let own = self.own.filter(|_| seen.is_sent).unwrap_or(seen.source);
         let seen = Sighting { source: own, ..seen.clone() };
+        if let Some(archive) = self.archive.as_ref().filter(|_| to.database) {
+            archive.store(seen.clone());
+        }
+        let Some(to) = &to.collector else { return };
         let packet = match self.uses_hep {
             true => hep::packet(&seen, Payload::Sip, correlation, &self.agent),
             false => Some(plain::packet(&seen, self.has_extra_headers)),
@@ -150,14 +190,14 @@ impl SipTrace {
 pub(super) fn watcher(state: &Arc<dyn State>) -> Option<Arc<dyn Watcher>> {
     let state: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(state) as _;
     let trace: Arc<SipTrace> = state.downcast().ok()?;
-    let to = trace.to.clone().filter(|_| trace.traces_all)?;
+    let to = Some(trace.all.clone()).filter(|to| !to.is_empty())?;
     Some(Arc::new(Eye { trace, to, correlation: None }))
 }
 
-/// Sends to one collector what it sees.
+/// Sends and stores what it sees.
 pub(super) struct Eye {
     pub(super) trace: Arc<SipTrace>,
-    pub(super) to: Arc<Place>,
+    pub(super) to: Aims,
     pub(super) correlation: Option<Bytes>,
 }
 

@@ -20,7 +20,7 @@ pub struct SchemaTable {
 
 /// Every table, in the order of making. Column types: a number is a text of so many characters; `int`, `big`, `real`,
 /// `time`, `blob`.
-pub static SCHEMA: [SchemaTable; 28] = [
+pub static SCHEMA: [SchemaTable; 29] = [
     table("subscriber", 7, "username 64,domain 64,password 64,ha1 128,ha1b 128", "username,domain", "username"),
     table("location", 9, LOCATION, "ruid", "username,domain,contact"),
     table("aliases", 8, LOCATION, "ruid", "username,domain,contact"),
@@ -72,6 +72,7 @@ pub static SCHEMA: [SchemaTable; 28] = [
         "",
         "username,domain",
     ),
+    table("sip_trace", 4, SIP_TRACE, "", "callid"),
     table("userblocklist", 1, "username 64,domain 64,prefix 64,allowlist int", "", "username,domain,prefix"),
 ];
 
@@ -84,6 +85,8 @@ const DIALOG: &str = "hash_entry int,hash_id int,callid 255,from_uri 255,from_ta
     caller_cseq 20,callee_cseq 20,caller_route_set 512?,callee_route_set 512?,caller_contact 255,callee_contact 255,\
     caller_sock 64,callee_sock 64,state int,start_time int,timeout int,sflags int,iflags int,toroute_name 32?,\
     req_uri 255,xdata 512?";
+const SIP_TRACE: &str = "time_stamp time,time_us int,callid 255,traced_user 255,msg blob,method 50,status 255,fromip 64,\
+    toip 64,fromtag 128,totag 128,direction 4";
 const UACREG: &str = "l_uuid 64,l_username 64,l_domain 64,r_username 64,r_domain 64,realm 64,auth_username 64,\
     auth_password 64,auth_ha1 128,auth_proxy 255,expires int,flags int,reg_delay int,contact_addr 255,socket 128";
 

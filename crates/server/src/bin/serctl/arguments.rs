@@ -115,6 +115,19 @@ pub(crate) enum Verb {
     Top,
     /// Show the SIP messages that the server keeps, or of a capture file, as ladders
     Trace(crate::trace::TraceArguments),
+    /// Show what happens as it happens: calls, registrations, messages, refusals, bans, reloads
+    ///
+    /// Until interrupted; with --json one object a line, for programs.
+    Events {
+        /// Kinds, such as call.* or ban; all without them (`serctl events.kinds` explains them)
+        kinds: Vec<String>,
+        /// Only of this user: in From or To, or the address that registers
+        #[arg(long)]
+        user: Option<String>,
+        /// Only what comes from this IP address
+        #[arg(long)]
+        address: Option<String>,
+    },
     /// List the server's workers and other threads
     Ps,
     /// Show statistics: all, those of a group (`core:`), or by name
@@ -159,6 +172,7 @@ pub(crate) enum Verb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserLocation {
     /// List the registrations, of one user or all: of the running server, else of the database
+    #[command(visible_alias = "dump")]
     Show {
         /// NAME or NAME@DOMAIN
         user: Option<String>,
@@ -211,7 +225,10 @@ pub(crate) enum DomainCommand {
         domain: String,
     },
     /// List the domains
+    #[command(visible_alias = "showdb")]
     Show,
+    /// Have the running server read them again
+    Reload,
     /// Remove a domain
     Rm {
         /// Its name

@@ -178,6 +178,10 @@ pub(crate) fn upgrade(client: &Client) -> Result<()> {
     let begin = Instant::now();
     while begin.elapsed() < STOP {
         if began(client).is_ok_and(|now| now != before) {
+            let failed = text(&client.call("core.info", &[])?, "failed_upgrade");
+            if !failed.is_empty() {
+                bail!("the new program cannot be run ({failed}); the one before goes on");
+            }
             println!("the new program has taken over");
             return Ok(());
         }

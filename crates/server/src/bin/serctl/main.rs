@@ -5,6 +5,7 @@ mod arguments;
 mod client;
 #[path = "../../data.rs"]
 mod data;
+mod events;
 mod live;
 mod rights;
 mod schema;
@@ -12,6 +13,7 @@ mod show;
 mod stored;
 mod top;
 mod trace;
+mod words;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 
-use arguments::{Arguments, UserLocation, Verb};
+use arguments::{Arguments, DomainCommand, UserLocation, Verb};
 use client::Client;
 
 fn main() -> ExitCode {
@@ -69,13 +71,17 @@ async fn execute(arguments: &Arguments) -> Result<()> {
         Verb::Online => live::online(&client, json),
         Verb::Trace(options) => trace::run(options, client, json),
         Verb::Top => top::run(&client, json, arguments.watch),
+        Verb::Domain(DomainCommand::Reload) => live::call(&client, &["domain.reload".to_owned()], json),
+        Verb::Events { kinds, user, address } => {
+            events::run(&client, &events::filter(kinds, user.as_deref(), address.as_deref()), json)
+        }
         Verb::Stats { which } => live::call(&client, &[&["stats.get_statistics".to_owned()][..], which].concat(), json),
         Verb::Ps => live::call(&client, &["core.psx".to_owned()], json),
         Verb::Moni => live::figures(&client, json),
         Verb::Fifo { command, arguments } => {
             live::call(&client, &[std::slice::from_ref(command), arguments].concat(), json)
         }
-        Verb::Other(words) => live::call(&client, words, json),
+        Verb::Other(words) => live::call(&client, &words::command(words)?, json),
         Verb::Start { options } => {
             // The server that is started must be the one that is asked afterwards.
             let here = arguments.data_dir.iter().flat_map(|dir| ["--data-dir".to_owned(), dir.display().to_string()]);

@@ -69,7 +69,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// What phones sent must not command the terminal. Tabs separate columns of SER's own lists.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.replace(|c: char| c.is_control() && c != '\t', "?")
 }
 

@@ -157,6 +157,7 @@ async fn domain(store: &Store, command: &DomainCommand, json: bool) -> Result<()
             let added = store.add_domain(&StoredDomain { domain: domain.clone(), did: None }, now).await?;
             report(added, &format!("{domain} is added"), &format!("{domain} exists"))
         }
+        DomainCommand::Reload => bail!("this is asked of the running server"),
         DomainCommand::Show => {
             let rows: Vec<_> = store.domains().await?.into_iter().map(|domain| vec![domain.domain]).collect();
             print(&["domain"], &rows, json)
