@@ -26,6 +26,7 @@ mod names;
 mod operating;
 mod operators;
 mod order;
+mod outbound;
 mod package;
 mod phones;
 mod radius;

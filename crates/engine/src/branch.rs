@@ -11,7 +11,7 @@ use sip_proto::transaction::messages::{ack_for_failure, cancel_for};
 use sip_proto::transaction::{InviteClient, NonInviteClient, Timers};
 
 use crate::outgoing::{Outgoing, Sender, Way};
-use crate::resolve::UNREACHABLE;
+use crate::resolve::{FLOW_FAILED, UNREACHABLE};
 use crate::transaction::{Branch, Cancel, Client, Server};
 use crate::worker_core::Core;
 
@@ -58,11 +58,15 @@ impl Core {
             let connection = branch.target.connection;
             let wanted = branch.target.socket;
             let Some(transaction) = self.table.transaction(sender.transaction) else { return Err(RelayError::Full) };
-            let Some(way) = self.way_to(&hop, wanted, &transaction.arrival, connection) else { continue };
+            let Some(mut way) = self.way_to(&hop, wanted, &transaction.arrival, connection) else { continue };
+            let target = &transaction.branches[sender.branch as usize].target;
+            way.is_bound = target.is_bound();
+            // What came by a flow is reached by that flow, however long the request (RFC 5626 section 5.3).
+            let is_kept = target.flow.is_some() && target.path.is_none();
             let via_branch = Bytes::copy_from_slice(&self.via_branch(sender, random));
             let bytes =
                 self.write_copy(transaction, &transaction.branches[sender.branch as usize], &way, &via_branch)?;
-            let is_settled = transaction.branches[sender.branch as usize].is_mtu_settled;
+            let is_settled = is_kept || transaction.branches[sender.branch as usize].is_mtu_settled;
             if !is_settled && let Some(larger) = self.hop_for_large_message(&hop, bytes.len()) {
                 // UDP stays as the fall-back where TCP is refused (RFC 3261 section 18.1.1).
                 let branch = self.branch_mut(sender).ok_or(RelayError::Full)?;
@@ -103,6 +107,37 @@ impl Core {
         }
     }
 
+    /// Tries the next flow of the same user agent instance, in a branch that takes the place of the failed one
+    /// (RFC 5626 section 7).
+    pub(crate) fn next_flow(&mut self, sender: Sender) {
+        loop {
+            let Some(transaction) = self.table.transaction_mut(sender.transaction) else { return };
+            let is_room = transaction.branches.len() < usize::from(self.shared.settings.max_branches);
+            let is_canceled = transaction.is_canceled;
+            let Some(failed) = transaction.branches.get_mut(sender.branch as usize) else { return };
+            let is_over = is_canceled || !is_room || !matches!(failed.cancel, Cancel::No);
+            if is_over || failed.target.flows.is_empty() {
+                return;
+            }
+            let mut flows = std::mem::take(&mut failed.target.flows);
+            let mut target = flows.remove(0);
+            target.flows = flows;
+            let mut next = Branch::new(target.clone());
+            next.edits.clone_from(&failed.edits);
+            next.transport = failed.transport;
+            next.max_breadth = failed.max_breadth;
+            // Its failure says nothing about the user: what another flow brings counts in its place.
+            transaction.responses.leave_out(sender.branch..sender.branch + 1);
+            match self.open_branch(sender.transaction, next, false) {
+                Ok(()) => return,
+                Err(_) => {
+                    let Some(failed) = self.branch_mut(sender) else { return };
+                    failed.target.flows = std::mem::take(&mut target.flows);
+                }
+            }
+        }
+    }
+
     /// It rang for too long: cancelled, and as if a 408 had come (RFC 3261 section 16.8). The section would
     /// send the 487 of the cancelled callee upstream; to the caller, and to every failure route that
     /// was ever written, nobody answered in time.
@@ -117,6 +152,7 @@ impl Core {
         // other phone (RFC 3263 section 4.3).
         if self.branch_mut(sender).is_some_and(|branch| branch.status == 0) {
             self.fail_over(sender);
+            self.next_flow(sender);
         }
         let is_canceled = self.table.transaction(sender.transaction).is_some_and(|transaction| transaction.is_canceled);
         self.on_branch_final_made_here(sender, if is_canceled { 487 } else { 408 });
@@ -133,7 +169,9 @@ impl Core {
         branch.tidy();
         if is_told {
             self.fail_over(sender);
-            self.on_branch_final_made_here(sender, UNREACHABLE);
+            self.next_flow(sender);
+            let is_flow = self.branch_mut(sender).is_some_and(|branch| branch.target.flow.is_some());
+            self.on_branch_final_made_here(sender, if is_flow { FLOW_FAILED } else { UNREACHABLE });
         }
         self.settle(sender.transaction);
     }

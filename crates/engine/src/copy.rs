@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use module_api::{Arrival, Context, RecordKind, RelayError, Socket, SocketId, Target, TransactionKey, Value};
+use module_api::{
+    Arrival, Context, RecordKind, RecordRoute, RelayError, Socket, SocketId, Target, TransactionKey, Value,
+};
 use sip_message::{Edits, HeaderName, Message, NameAddr, Span, Transport};
 use sip_proto::forward::{self, OwnVia};
 use sip_proto::resolve::Hop;
@@ -26,7 +28,7 @@ struct Copy<'a> {
     message: &'a Message,
     arrival: &'a Arrival,
     target: &'a Target,
-    record_route: Option<&'a Bytes>,
+    record_route: Option<&'a RecordRoute>,
     own_via: Option<&'a module_api::OwnVia>,
     is_rport_forced: bool,
     max_breadth: Option<u32>,
@@ -73,8 +75,8 @@ impl Core {
             edits.set_request_uri(copy.target.uri.clone());
         }
         forward::mark_sender(copy.message, copy.arrival.source, copy.is_rport_forced, &mut edits);
-        if let Some(parameters) = copy.record_route {
-            self.record_route(copy, way, parameters, &mut edits);
+        if let Some(asked) = copy.record_route {
+            self.record_route(copy, way, asked, &mut edits);
         }
         if let Some(path) = &copy.target.path {
             // The binding's Path becomes the route set (RFC 3327 section 5.2).
@@ -103,11 +105,12 @@ impl Core {
     }
 
     /// One Record-Route, or two when the request leaves over another transport or address family (RFC 5658).
-    fn record_route(&self, copy: &Copy<'_>, way: &Way, parameters: &Bytes, edits: &mut Edits) {
+    fn record_route(&self, copy: &Copy<'_>, way: &Way, asked: &RecordRoute, edits: &mut Edits) {
         let (inbound, outbound) = (self.socket(copy.arrival.socket), self.socket(way.socket));
         let (in_name, out_name) = (self.sent_by(copy.arrival.socket), self.sent_by(way.socket));
         let options = RecordRouteOptions {
-            params: parameters,
+            params: &asked.params,
+            user: &asked.user,
             is_secure: is_secure(copy.message.request_uri()),
             ..RecordRouteOptions::default()
         };
@@ -149,7 +152,8 @@ impl Core {
             _ => None,
         };
         let socket = wanted.into_iter().chain(by_route).chain([arrival.socket]).chain(all).find(fits)?;
-        Some(Way { socket, transport: hop.transport, peer: hop.address, connection, server_name: hop.host.clone() })
+        let server_name = hop.host.clone();
+        Some(Way { socket, transport: hop.transport, peer: hop.address, connection, is_bound: false, server_name })
     }
 
     /// Forwards without a transaction (RFC 3261 section 16.11).
@@ -209,8 +213,8 @@ impl Core {
     }
 
     fn send_stateless(&mut self, context: &Context, target: &Target, hop: Hop) -> Result<(), RelayError> {
-        let way =
-            self.way_to(&hop, target.socket, &context.arrival, target.connection).ok_or(RelayError::Unresolvable)?;
+        let way = self.way_to(&hop, target.socket, &context.arrival, target.connection);
+        let way = Way { is_bound: target.is_bound(), ..way.ok_or(RelayError::Unresolvable)? };
         if let Some(Verbatim(bytes)) = context.note() {
             self.outbox.push(Outgoing { way, bytes: bytes.clone(), sender: None });
             return Ok(());

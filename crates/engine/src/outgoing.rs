@@ -28,6 +28,8 @@ pub struct Way {
     pub peer: SocketAddr,
     /// The open connection to prefer.
     pub connection: Option<u64>,
+    /// Whether no other connection will do: it is a flow (RFC 5626).
+    pub is_bound: bool,
     /// The name to ask for and to check in a TLS certificate (RFC 5922).
     pub server_name: Option<Box<str>>,
 }

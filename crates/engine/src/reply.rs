@@ -177,6 +177,7 @@ impl Core {
             transport: arrival.transport,
             peer,
             connection: arrival.connection,
+            is_bound: false,
             server_name: None,
         })
     }

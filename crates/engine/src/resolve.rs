@@ -95,6 +95,9 @@ pub(crate) const MOST_ROUNDS: u8 = 6;
 /// What a target counts as that cannot be reached: as if it had answered 503 (RFC 3261 section 16.9).
 pub(crate) const UNREACHABLE: u16 = 503;
 
+/// As if this had come where the connection of a flow is gone (RFC 5626 section 5.3).
+pub(crate) const FLOW_FAILED: u16 = 430;
+
 /// Where a target's request goes next: the destination set by the script or the registrar, else the
 /// topmost Path entry (RFC 3327 section 5.2), else the Request-URI.
 fn next_hop_uri(target: &Target) -> Option<&[u8]> {

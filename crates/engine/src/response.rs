@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use module_api::{Arrival, Context, RouteKind, TransactionKey};
+use module_api::{Arrival, Context, Flow, RouteKind, TransactionKey};
 use sip_message::{HeaderName, Message, Method};
 use sip_proto::response_context::{Decision, Upstream};
 use sip_proto::transaction::ClientVerdict;
 use sip_proto::{branch, forward};
 
 use crate::outgoing::Sender;
-use crate::resolve::UNREACHABLE;
+use crate::resolve::{FLOW_FAILED, UNREACHABLE};
 use crate::transaction::{Branch, Cancel, Client, Queued, Server};
 use crate::wait::After;
 use crate::worker_core::Core;
@@ -132,6 +132,9 @@ impl Core {
         if status == UNREACHABLE {
             // It cannot serve us now; the next address of the same target may (RFC 3263 section 4.3).
             self.fail_over(sender);
+        }
+        if matches!(status, 408 | FLOW_FAILED) {
+            self.next_flow(sender);
         }
         self.note_reply(sender, &context.message, status);
         context.kind = RouteKind::TransactionReply;
@@ -307,6 +310,11 @@ impl Core {
         }
         let upstream = transaction.responses.upstream(best);
         let branch = &transaction.branches[best.branch as usize];
+        let upstream = match (best.status, branch.target.flow) {
+            // That is between an edge proxy and us; to the caller nobody is there (RFC 5626 section 7).
+            (FLOW_FAILED, Some(Flow::Registered)) => Upstream::Made(480),
+            _ => upstream,
+        };
         match (upstream, &branch.reply) {
             (Upstream::AsReceived, Some(reply)) => {
                 let reply = Arc::clone(reply);
@@ -349,7 +357,9 @@ impl Branch {
 fn reason(status: u16) -> &'static [u8] {
     match status {
         408 => b"Request Timeout",
+        430 => b"Flow Failed",
         440 => b"Max-Breadth Exceeded",
+        480 => b"Temporarily Unavailable",
         487 => b"Request Terminated",
         500 => b"Server Internal Error",
         503 => b"Service Unavailable",

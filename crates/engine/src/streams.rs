@@ -128,7 +128,8 @@ pub(crate) fn send(streams: &Streams, worker: u16, mailbox: &Mailbox<Mail>, outg
         local: None,
         server_name: outgoing.way.server_name.as_deref(),
         // A reply to a connection that is gone has nowhere to go: the port of a client listens to nobody.
-        may_connect: outgoing.sender.is_some() || outgoing.way.connection.is_none(),
+        may_connect: (outgoing.sender.is_some() || outgoing.way.connection.is_none()) && !outgoing.way.is_bound,
+        is_bound: outgoing.way.is_bound,
         token,
     };
     let is_refused = streams.send(destination, outgoing.bytes).is_err();

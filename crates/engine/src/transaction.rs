@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use module_api::{
-    Arrival, Attributes, Context, Hooks, Notes, OwnVia, Records, RelayError, Restore, RouteKind, Target, Tuning,
+    Arrival, Attributes, Context, Hooks, Notes, OwnVia, RecordRoute, Records, RelayError, Restore, RouteKind, Target,
+    Tuning,
 };
 use script::BoundProgram;
 use sip_message::{Edits, Message, Transport};
@@ -71,7 +72,7 @@ pub(crate) struct Left {
     pub(crate) avps: Attributes,
     pub(crate) records: Records,
     pub(crate) hooks: Hooks,
-    pub(crate) record_route: Option<Bytes>,
+    pub(crate) record_route: Option<RecordRoute>,
     pub(crate) own_via: Option<Box<OwnVia>>,
     pub(crate) timeouts: (Option<Duration>, Option<Duration>),
     pub(crate) tuning: Tuning,

@@ -14,6 +14,7 @@ use net::poll::{Events, Poller};
 use net::stream::Streams;
 use net::udp::{ReceiveBatch, SendBatch, UdpSocket};
 use sip_message::{Message, Transport};
+use sip_proto::stun;
 use smallvec::SmallVec;
 
 use crate::capture::Ring;
@@ -258,6 +259,9 @@ impl Worker {
         if is_keep_alive(bytes) {
             return;
         }
+        if stun::is_stun(bytes) {
+            return self.answer_stun(bytes, arrival);
+        }
         // Copied out of the receive buffer rather than lent: a suspended request would otherwise keep
         // a whole batch alive for one small message.
         match Message::parse(Bytes::copy_from_slice(bytes), &self.shared.settings.limits) {
@@ -267,6 +271,16 @@ impl Worker {
             }
             // It gets no answer: what cannot be read has no Via to answer to.
             Err(_) => self.shared.statistics.malformed.increment(),
+        }
+    }
+
+    /// The other way of phones to hold a flow open over UDP, which shows them also when it leads elsewhere (RFC 5626
+    /// section 4.4.2). It leaves with what the turn sends.
+    fn answer_stun(&mut self, bytes: &[u8], arrival: Arrival) {
+        let socket = self.sockets.iter_mut().find(|socket| socket.id == arrival.socket);
+        if let (Some(answer), Some(socket)) = (stun::answer(bytes, arrival.source), socket) {
+            // A full batch drops, as a full network would; the phone asks again.
+            let _ = socket.out.push(&answer, arrival.source, Some(arrival.local.ip()));
         }
     }
 

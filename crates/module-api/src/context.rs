@@ -53,8 +53,8 @@ pub struct Context {
     pub reply_body: Option<(Bytes, Bytes)>,
     /// Routes that the next relay arms.
     pub hooks: Hooks,
-    /// Set when the request shall be record-routed: parameters to add behind `;lr`, often `;ftag=...`.
-    pub record_route: Option<Bytes>,
+    /// Set when the request shall be record-routed.
+    pub record_route: Option<RecordRoute>,
     /// Answer to the source port even when the top Via has no `rport` (RFC 3581).
     pub is_rport_forced: bool,
     /// What the Via of ours shall say instead of what the sending socket says.
@@ -135,6 +135,9 @@ impl Context {
 
     /// Sets the next hop, which wins over the host of the Request-URI.
     pub fn set_destination(&mut self, uri: Option<Bytes>) {
+        // Another next hop is no flow of the one before.
+        self.target.flow = None;
+        self.target.flows.clear();
         self.target.destination = uri;
         self.is_target_fresh = true;
     }
@@ -205,6 +208,20 @@ pub struct Target {
     pub socket: Option<SocketId>,
     /// The connection over which the contact registered, to be reused (RFC 5626, RFC 7118).
     pub connection: Option<u64>,
+    /// Whether it is a flow (RFC 5626): then `connection` is the only one that may carry the request.
+    pub flow: Option<Flow>,
+    /// Other flows of the same user agent instance, to be tried one by one where this one has failed (RFC 5626
+    /// section 7).
+    pub flows: Vec<Target>,
+}
+
+/// Who knows a flow (RFC 5626), and so who is told when it has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// The registrar of this server: another flow is tried, and when all have failed the sender gets 480.
+    Registered,
+    /// Whoever kept the token of this server, as an edge proxy: the sender gets 430 (section 5.3).
+    Token,
 }
 
 impl Target {
@@ -212,6 +229,21 @@ impl Target {
     pub fn new(uri: Bytes) -> Target {
         Target { uri, ..Target::default() }
     }
+
+    /// Whether no other connection than its own may carry the request. One with a Path goes to the proxy that it
+    /// names, by whatever connection leads there.
+    pub fn is_bound(&self) -> bool {
+        self.flow.is_some() && self.path.is_none() && self.connection.is_some()
+    }
+}
+
+/// What a Record-Route shall say beside the server's address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordRoute {
+    /// What follows `;lr`, often `;ftag=...`.
+    pub params: Bytes,
+    /// The user part, which names a flow (RFC 5626 section 5.3); empty for none.
+    pub user: Bytes,
 }
 
 /// Routes to run later in the life of a transaction.

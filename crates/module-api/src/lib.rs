@@ -32,8 +32,8 @@ pub use attributes::Attributes;
 pub use call::{Arg, Call, OutputVariable};
 pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
 pub use context::{
-    Arrival, Context, FLAG_COUNT, Hooks, Notes, OwnVia, Restore, SelectedInstances, SocketId, Target, TransactionKey,
-    Tuning,
+    Arrival, Context, FLAG_COUNT, Flow, Hooks, Notes, OwnVia, RecordRoute, Restore, SelectedInstances, SocketId,
+    Target, TransactionKey, Tuning,
 };
 pub use data::Data;
 pub use dns::{Dns, DnsAnswer, DnsKind, DnsPointer, DnsRecords, DnsService};

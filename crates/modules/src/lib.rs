@@ -35,6 +35,7 @@ pub mod maxfwd;
 pub mod misc_radius;
 pub mod mtree;
 pub mod nathelper;
+pub mod outbound;
 pub mod passive;
 pub mod path;
 pub mod pcre;
@@ -79,6 +80,7 @@ mod radius_testing;
 mod rewrite;
 mod rows;
 mod rpid;
+mod secret;
 mod setting;
 mod subject;
 #[cfg(test)]
@@ -135,6 +137,8 @@ static CATALOG: &[&Module] = &[
     &passive::MYSQL,
     &mtree::MODULE,
     &nathelper::MODULE,
+    &outbound::MODULE,
+    &passive::STUN,
     &path::MODULE,
     &pdt::MODULE,
     &permissions::MODULE,

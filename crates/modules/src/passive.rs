@@ -37,6 +37,12 @@ passive!(
     "Has no effect: the server is controlled through its own socket.",
     ["port", "log_file", "reply_option", "buffer_size", "escape_cr"]
 );
+passive!(
+    STUN,
+    "stun",
+    "Has no effect: STUN Binding requests are answered at every UDP socket (RFC 5626 section 8).",
+    ["stun_active", "stun_allow_stun", "stun_allow_fp", "stun_refresh_interval"]
+);
 passive!(CFG_RPC, "cfg_rpc", "Has no effect: the commands `cfg.*` are always there.", []);
 passive!(MI_RPC, "mi_rpc", "Has no effect: the server is controlled through its own socket.", ["rpc_url"]);
 passive!(

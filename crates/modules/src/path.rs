@@ -7,6 +7,7 @@ use bytes::Bytes;
 use module_api::{Call, Function, Module, Outcome, Param, ParamKind, Parameter, Routes, Setup, SetupError, State};
 use sip_message::{HeaderName, Transport};
 
+use crate::outbound::Outbound;
 use crate::setting::{ignored, number, text};
 
 /// Path: the way back to a phone that registers through this server.
@@ -49,7 +50,8 @@ const fn adds(name: &'static str, params: &'static [Param], run: fn(&mut Call<'_
         params,
         routes: Routes::REQUEST,
         doc: "Adds a Path header with the address at which the REGISTER arrived, or a given one, and with a user part and \
-              URI parameters where they are given. The received form says also where the REGISTER came from.",
+              URI parameters where they are given. The received form says also where the REGISTER came from. Where \
+              module outbound is loaded, the user part names the flow of a phone that asks for it (RFC 5626 section 5.1).",
         example: "if (is_method(\"REGISTER\")) add_path_received(\"edge\");",
         run,
     }
@@ -59,6 +61,8 @@ const fn adds(name: &'static str, params: &'static [Param], run: fn(&mut Call<'_
 struct Settings {
     received_name: String,
     is_compact: bool,
+    /// Names flows, where the script makes the server an edge proxy.
+    outbound: Option<Arc<Outbound>>,
 }
 
 fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
@@ -68,7 +72,8 @@ fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> {
         let cause = "must be the name of a URI parameter".into();
         return Err(SetupError::Setting { name: "received_name", cause });
     }
-    Ok(Arc::new(Settings { received_name, is_compact: setup.int("received_format") != 0 }))
+    let outbound = setup.module::<Outbound>("outbound").ok();
+    Ok(Arc::new(Settings { received_name, is_compact: setup.int("received_format") != 0, outbound }))
 }
 
 /// A new Path goes on top of others (RFC 3327 section 5.1), and asks to be a loose route.
@@ -80,6 +85,10 @@ fn add(call: &mut Call<'_>, address: Option<Bytes>, is_received: bool) -> Outcom
     {
         return Outcome::fail("add_path: what is given cannot stand in a URI");
     }
+    let outbound = call.state::<Settings>().outbound.clone();
+    let flow = outbound.filter(|outbound| outbound.is_used(call)).and_then(|outbound| outbound.user(call));
+    let has_flow = flow.is_some();
+    let user = flow.unwrap_or(user);
     let mut path = b"Path: <sip:".to_vec();
     if !user.is_empty() {
         path.extend_from_slice(&user);
@@ -97,6 +106,10 @@ fn add(call: &mut Call<'_>, address: Option<Bytes>, is_received: bool) -> Outcom
     if !params.is_empty() {
         path.push(b';');
         path.extend_from_slice(params.strip_prefix(b";").unwrap_or(&params));
+    }
+    if has_flow {
+        // RFC 5626 section 5.1.
+        path.extend_from_slice(b";ob");
     }
     path.extend_from_slice(b">\r\n");
     call.context.edits.insert_before(HeaderName::Path, path);

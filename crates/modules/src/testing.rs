@@ -25,7 +25,7 @@ pub(crate) struct FakeHost {
     pub(crate) routes: Vec<&'static str>,
     sockets: Vec<Socket>,
     start: Instant,
-    random: u64,
+    pub(crate) random: u64,
 }
 
 pub(crate) const KEY: TransactionKey = TransactionKey { slot: 1, generation: 1 };
@@ -444,7 +444,7 @@ pub(crate) fn make(
     let binding = module_api::Binding {
         others,
         dialect,
-        data_dir: std::path::Path::new("."),
+        data_dir: std::path::Path::new("no directory of tests"),
         block_on: &|_| panic!("nothing to wait for in this test"),
         spawn: &|_| {},
         statistics: &statistics,
@@ -508,13 +508,19 @@ impl Drop for Scratch {
 
 /// The state of module registrar over a table in memory.
 pub(crate) fn registrar_state(settings: &[(&str, i64)]) -> Arc<dyn State> {
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, Value::Int(*value))).collect();
+    registrar_with(&settings).expect("registrar starts")
+}
+
+/// As [`registrar_state`], with settings of any kind.
+pub(crate) fn registrar_with(settings: &[(&str, Value)]) -> Result<Arc<dyn State>, module_api::SetupError> {
     let settings: Vec<module_api::Setting> = settings
         .iter()
-        .map(|(name, value)| module_api::Setting { name: (*name).into(), value: Value::Int(*value) })
+        .map(|(name, value)| module_api::Setting { name: (*name).into(), value: value.clone() })
         .collect();
-    let usrloc = make(&crate::usrloc::MODULE, &[], Dialect::Kamailio, &|_| None).expect("usrloc starts");
+    let usrloc = make(&crate::usrloc::MODULE, &[], Dialect::Kamailio, &|_| None)?;
     let others = |name: &str| (name == "usrloc").then(|| Arc::clone(&usrloc));
-    make(&crate::registrar::MODULE, &settings, Dialect::Kamailio, &others).expect("registrar starts")
+    make(&crate::registrar::MODULE, &settings, Dialect::Kamailio, &others)
 }
 
 /// A header line with credentials of a user of example.com, signed with a password.

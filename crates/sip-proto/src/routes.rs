@@ -145,6 +145,8 @@ pub struct RecordRouteOptions<'a> {
     pub has_full_lr: bool,
     /// Further parameters, each with its `;`, such as `;ftag=abc`.
     pub params: &'a [u8],
+    /// The user part, which names a flow (RFC 5626 section 5.3); empty for none.
+    pub user: &'a [u8],
     /// Whether the Request-URI is `sips:`, so that the Record-Route must be too (16.6 step 4).
     pub is_secure: bool,
 }
@@ -174,6 +176,10 @@ pub fn push_record_route_lines(lines: Bytes, request: &Message, edits: &mut Edit
 
 fn push_record_route(lines: &mut Vec<u8>, side: &Side<'_>, is_double: bool, options: &RecordRouteOptions<'_>) {
     lines.extend_from_slice(if options.is_secure { b"Record-Route: <sips:" } else { b"Record-Route: <sip:" });
+    if !options.user.is_empty() {
+        lines.extend_from_slice(options.user);
+        lines.push(b'@');
+    }
     lines.extend_from_slice(side.host);
     lines.extend_from_slice(format!(":{}", side.port).as_bytes());
     // UDP is what a URI without the parameter means.
@@ -379,6 +385,13 @@ mod tests {
             record_route(&V6, &V6, &options),
             "Record-Route: <sips:[2001:db8::1]:5061;transport=tls;lr=on;ftag=7>\r\n"
         );
+    }
+
+    // RFC 5626 section 5.3.
+    #[test]
+    fn a_flow_is_named_in_the_user_part() {
+        let options = RecordRouteOptions { params: b";ob", user: b"token", ..RecordRouteOptions::default() };
+        assert_eq!(record_route(&V4, &V4, &options), "Record-Route: <sip:token@192.0.2.1:5060;lr;ob>\r\n");
     }
 
     // RFC 5658 section 4.

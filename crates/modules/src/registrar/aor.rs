@@ -29,9 +29,17 @@ impl Registrar {
             user.make_ascii_lowercase();
         }
         let user = Bytes::from(user);
-        let key = self.locations.aor(&user, uri.host_text);
-        let domain = self.locations.uses_domain.then(|| Bytes::from(uri.host_text.to_ascii_lowercase()));
+        let host = self.domain(uri.host_text);
+        let key = self.locations.aor(&user, host);
+        let domain = self.locations.uses_domain.then(|| Bytes::from(host.to_ascii_lowercase()));
         Some(Aor { key, user, domain })
+    }
+
+    fn domain<'a>(&self, host: &'a [u8]) -> &'a [u8] {
+        match host.split_at_checked(self.realm_prefix.len()) {
+            Some((front, rest)) if !rest.is_empty() && front.eq_ignore_ascii_case(self.realm_prefix.as_bytes()) => rest,
+            _ => host,
+        }
     }
 }
 

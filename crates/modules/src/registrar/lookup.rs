@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Call, Dialect, Function, Outcome, Param, ParamKind, Routes, SocketId, Target};
+use module_api::{Call, Dialect, Flow, Function, Outcome, Param, ParamKind, Reply, Routes, SocketId, Target};
+use sip_message::{NameAddr, Transport, Uri};
 
 use super::aor::with_table;
+use super::gruu::Subject;
 use super::settings::Registrar;
 use crate::usrloc::{Contact, LocationTable, method_bit};
 
@@ -17,7 +19,8 @@ pub(super) const LOOKUP: Function = Function {
     routes: Routes::REQUEST.or(Routes::FAILURE),
     doc: "Finds the contacts of the Request-URI's address, or of the given URI's. The best becomes the Request-URI, the \
           others added targets. -1 when there are none, -2 when none of them takes the method (method_filtering), -3 \
-          when the address cannot be read.",
+          when the address cannot be read. A GRUU finds the one device that it names (RFC 5627); of several flows of a \
+          device one is used, and the next where that one fails (RFC 5626 section 7).",
     example: "if (!lookup(\"location\")) sl_send_reply(\"404\", \"Not Found\");",
     run: |call| with_table(call, |call, table| lookup(call, &table)),
 };
@@ -95,28 +98,126 @@ pub(super) fn subject(call: &Call<'_>) -> Bytes {
     }
 }
 
+/// Noted where lookup() has found nothing: what the sender is to be told.
+struct NotFound(u16, &'static str);
+
+pub(super) const SEND_REPLY: Function = Function {
+    name: "lookup_send_reply",
+    params: &[],
+    routes: Routes::REQUEST.or(Routes::FAILURE),
+    doc: "Replies to a request for which lookup() has found nothing: 404, or 405 where no contact takes the method, or 480 \
+          where the request is for one device by its public GRUU and that one is not there (RFC 5627 section 6.1). False \
+          when lookup() has found something.",
+    example: "if (!lookup(\"location\")) { lookup_send_reply(); exit; }",
+    run: |call| {
+        let Some(NotFound(code, reason)) = call.context.take_note::<NotFound>() else { return Outcome::FALSE };
+        super::reply::send(call, &Reply::new(code, reason.as_bytes()));
+        Outcome::TRUE
+    },
+};
+
+/// A contact, and the further flows of the same instance.
+type Group = (Contact, Vec<Contact>);
+
 /// The contacts of a URI that take the request, best first; there is at least one. Else the code to return.
-fn found(call: &mut Call<'_>, table: &Arc<LocationTable>, uri: &[u8]) -> Result<Vec<Contact>, i64> {
+fn found(call: &mut Call<'_>, table: &LocationTable, uri: &[u8]) -> Result<Vec<Group>, i64> {
     let registrar = call.shared_state::<Registrar>();
-    let aor = registrar.aor(uri).ok_or(-3)?;
-    let mut contacts = table.bindings.contacts(&aor.key, call.host.unix_time().as_secs());
-    if contacts.is_empty() {
-        return Err(-1);
+    match find(call, &registrar, table, uri) {
+        Ok(contacts) => {
+            call.context.take_note::<NotFound>();
+            Ok(contacts)
+        }
+        Err((code, reply)) => {
+            call.context.set_note(reply);
+            Err(code)
+        }
     }
-    if registrar.filters_methods {
+}
+
+const UNKNOWN: NotFound = NotFound(404, "Not Found");
+
+fn find(
+    call: &mut Call<'_>,
+    registrar: &Registrar,
+    table: &LocationTable,
+    uri: &[u8],
+) -> Result<Vec<Group>, (i64, NotFound)> {
+    let subject = registrar.subject(uri).ok_or((-3, UNKNOWN))?;
+    let now = call.host.unix_time().as_secs();
+    let mut contacts = subject.key().map(|key| table.bindings.contacts(key, now)).unwrap_or_default();
+    registrar.narrow(&subject, &mut contacts);
+    contacts.retain(|contact| !is_lost_flow(contact));
+    if contacts.is_empty() {
+        // RFC 5627 section 6.1. A temporary GRUU ends with its registration, a public one never does.
+        let is_away = matches!(subject, Subject::Instance(..));
+        return Err((-1, if is_away { NotFound(480, "Temporarily Unavailable") } else { UNKNOWN }));
+    }
+    // A request within a dialog goes to the phone that has it, whatever methods it once named.
+    if registrar.filters_methods && call.context.message.to_tag().is_none() {
         let bit = method_bit(call.context.message.method());
         contacts.retain(|contact| contact.methods & bit == bit);
     }
     sort(&mut contacts, registrar.locations.newest_first);
-    if !registrar.appends_branches {
-        contacts.truncate(1);
+    if registrar.skips_own_path {
+        contacts.iter_mut().for_each(|contact| skip_own_path(call, contact));
     }
-    restore_nat_flag(call, &registrar, &contacts);
-    if contacts.is_empty() { Err(-2) } else { Ok(contacts) }
+    let mut groups = group(contacts);
+    if !registrar.appends_branches {
+        groups.truncate(1);
+    }
+    if groups.is_empty() {
+        return Err((-2, NotFound(405, "Method Not Allowed")));
+    }
+    let best: Vec<Contact> = groups.iter().map(|(best, _)| best.clone()).collect();
+    restore_nat_flag(call, registrar, &best);
+    super::record::show(call, registrar, &best);
+    Ok(groups)
+}
+
+/// Whether a contact is a flow: of an instance with a number, reached by a proxy's Path or by where it came from
+/// (RFC 5626 section 6).
+fn is_flow(contact: &Contact) -> bool {
+    let binding = &contact.binding;
+    let is_numbered = binding.reg_id != 0 && !binding.instance.is_empty();
+    is_numbered && (!binding.path.is_empty() || !contact.received.is_empty())
+}
+
+/// A connection of before a restart is gone, and nobody but the phone can open it again.
+fn is_lost_flow(contact: &Contact) -> bool {
+    let is_direct = is_flow(contact) && contact.binding.path.is_empty();
+    let is_stream = || {
+        let transport = Uri::parse(&contact.received).ok().and_then(|uri| uri.transport());
+        transport.is_some_and(|transport| transport != Transport::Udp)
+    };
+    is_direct && contact.connection.is_none() && is_stream()
+}
+
+/// Of several flows of an instance one at a time is used (RFC 5626 section 7): the first, and the others behind it.
+fn group(contacts: Vec<Contact>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::with_capacity(contacts.len());
+    for contact in contacts {
+        let same = |(first, _): &&mut Group| is_flow(first) && first.binding.instance == contact.binding.instance;
+        match groups.iter_mut().find(same) {
+            Some((_, flows)) if is_flow(&contact) => flows.push(contact),
+            _ => groups.push((contact, Vec::new())),
+        }
+    }
+    groups
+}
+
+/// Takes the topmost Path away where it names this server: servers that share a database save their own address there.
+fn skip_own_path(call: &Call<'_>, contact: &mut Contact) {
+    let path = &contact.binding.path;
+    let end = path.windows(2).position(|pair| pair == b">,");
+    let Ok(first) = NameAddr::parse(end.map_or(&path[..], |end| &path[..=end])) else { return };
+    let is_own = first.parsed_uri().is_ok_and(|uri| call.host.is_myself(uri.host_text, uri.port, uri.transport()));
+    if is_own {
+        contact.binding.path = end.map_or_else(Bytes::new, |end| path.slice(end + 2..));
+    }
 }
 
 /// The best contact becomes the target, the others branches.
-fn take_first(call: &mut Call<'_>, mut contacts: Vec<Contact>) -> i64 {
+fn take_first(call: &mut Call<'_>, mut contacts: Vec<Group>) -> i64 {
     let others = contacts.split_off(1.min(contacts.len()));
     let Some(best) = contacts.pop() else { return -1 };
     call.context.target = target(best);
@@ -126,7 +227,7 @@ fn take_first(call: &mut Call<'_>, mut contacts: Vec<Contact>) -> i64 {
 }
 
 /// Adds contacts as branches, as many as a request may have.
-fn append(call: &mut Call<'_>, contacts: Vec<Contact>) {
+fn append(call: &mut Call<'_>, contacts: Vec<Group>) {
     for contact in contacts {
         if !crate::core::append(call.context, target(contact)) {
             break;
@@ -150,7 +251,9 @@ fn restore_nat_flag(call: &mut Call<'_>, registrar: &Registrar, contacts: &[Cont
     }
 }
 
-fn target(contact: Contact) -> Target {
+fn target((contact, flows): Group) -> Target {
+    let flows = flows.into_iter().map(|flow| target((flow, Vec::new()))).collect();
+    let flow = is_flow(&contact).then_some(Flow::Registered);
     let filled = |bytes: Bytes| (!bytes.is_empty()).then_some(bytes);
     let path = filled(contact.binding.path);
     Target {
@@ -162,6 +265,8 @@ fn target(contact: Contact) -> Target {
         flags: contact.branch_flags,
         socket: contact.socket.map(SocketId),
         connection: contact.connection,
+        flow,
+        flows,
     }
 }
 

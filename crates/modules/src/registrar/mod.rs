@@ -2,8 +2,11 @@
 
 mod aor;
 mod fetched;
+mod gruu;
 mod lookup;
 mod question;
+mod record;
+mod reply;
 mod save;
 mod settings;
 
@@ -22,6 +25,7 @@ pub static MODULE: Module = Module {
         crate::also("lookup_contact", lookup::LOOKUP),
         lookup::TO_BRANCHES,
         lookup::BRANCHES,
+        lookup::SEND_REPLY,
         fetched::LOOKUP_XAVP,
         fetched::FETCH,
         fetched::FREE,
@@ -49,3 +53,6 @@ pub static MODULE: Module = Module {
     make: settings::make,
     ..Module::EMPTY
 };
+
+#[cfg(test)]
+mod tests;

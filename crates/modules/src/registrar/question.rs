@@ -11,19 +11,47 @@ use crate::usrloc::Contact;
 
 pub(super) const REGISTERED: Function = Function {
     name: "registered",
-    params: &[Param::required("table", ParamKind::Str), Param::optional("uri", ParamKind::Format)],
+    params: &[
+        Param::required("table", ParamKind::Str),
+        Param::optional("uri", ParamKind::Format),
+        Param::optional("match", ParamKind::Int),
+        Param::optional("action", ParamKind::Int),
+    ],
     routes: Routes::ANY,
-    doc: "True when the Request-URI's address, or the given URI's, has a contact.",
+    doc: "True when the Request-URI's address, or the given URI's, has a contact. With match only contacts count that agree \
+          with the record of xavp_cfg: 1 its Call-ID with match_callid, 2 where it came from with match_received, 4 its URI \
+          with match_contact; the numbers add up. The contact is shown in the record of xavp_rcd, unless action has 2.",
     example: "if (registered(\"location\", \"$fu\")) xlog(\"a phone of ours\\n\");",
-    run: |call| {
-        with_table(call, |call, table| {
-            let uri = subject(call);
-            let Some(aor) = call.state::<Registrar>().aor(&uri) else { return Outcome::FALSE };
-            let contacts = table.bindings.contacts(&aor.key, call.host.unix_time().as_secs());
-            (!contacts.is_empty()).into()
-        })
-    },
+    run: |call| with_table(call, |call, table| registered(call, &table)),
 };
+
+fn registered(call: &mut Call<'_>, table: &crate::usrloc::LocationTable) -> Outcome {
+    let uri = subject(call);
+    let registrar = call.shared_state::<Registrar>();
+    let Some(aor) = registrar.aor(&uri) else { return Outcome::FALSE };
+    let mut contacts = table.bindings.contacts(&aor.key, call.host.unix_time().as_secs());
+    let wanted = call.int(2).unwrap_or(0);
+    for (bit, field) in [(1, "match_callid"), (2, "match_received"), (4, "match_contact")] {
+        if wanted & bit == 0 {
+            continue;
+        }
+        let Some(value) = super::record::limit(call, &registrar, field.as_bytes()) else { return Outcome::FALSE };
+        let value = value.to_bytes();
+        contacts.retain(|contact| {
+            value
+                == match bit {
+                    1 => &contact.binding.call_id,
+                    2 => &contact.received,
+                    _ => &contact.binding.uri,
+                }
+        });
+    }
+    contacts.truncate(1);
+    if call.int(3).unwrap_or(0) & 2 == 0 && !contacts.is_empty() {
+        super::record::show(call, &registrar, &contacts);
+    }
+    (!contacts.is_empty()).into()
+}
 
 pub(super) const UNREGISTER: Function = Function {
     name: "unregister",

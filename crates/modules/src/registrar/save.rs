@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Call, Data, Dialect, EventKind, Function, Outcome, Param, ParamKind, Reply, Routes, Value};
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
 use sip_message::{HeaderName, Message, Method, Transport};
 use sip_proto::registrar::{self, Binding, Change, Refusal};
 use smallvec::SmallVec;
 use store::Written;
 
 use super::aor::{Aor, with_table};
+use super::gruu::GruuParams;
+use super::reply::{answer, confirm, refuse, refused_code};
 use super::settings::{PathUse, Registrar};
 use crate::nathelper::NewContact;
 use crate::usrloc::{Contact, LocationTable, method_bit};
@@ -23,7 +25,8 @@ pub(super) const SAVE: Function = Function {
     ],
     routes: Routes::REQUEST,
     doc: "Does what a REGISTER asks for and replies to it. The address is that of To, or the given URI. Flags add up: 1 \
-          memory only, 2 no reply, 4 no other contact stays. 1 when a contact was added, 2 changed, 3 removed, 4 for a \
+          memory only, 2 no reply, 4 no other contact stays, 8 lifetimes are not spread, 16 no reply, and what the 200 would \
+          say goes into the reply that the script makes. 1 when a contact was added, 2 changed, 3 removed, 4 for a \
           query; after a refusal -1, -2 for too many contacts, and in SER scripts the end of the script. With a database \
           the 200 goes out when the contacts are on disk.",
     example: "if (!save(\"location\")) exit;",
@@ -45,12 +48,14 @@ pub(super) const SEND_REPLY: Function = Function {
     routes: Routes::REQUEST,
     doc: "Sends the reply that save() had ready when its flags told it to send none. False when there is none.",
     example: "if (save(\"location\", \"0x02\")) reg_send_reply();",
-    run: send_later,
+    run: super::reply::send_later,
 };
 
 const MEMORY_ONLY: i64 = 1;
-const NO_REPLY: i64 = 2;
+pub(super) const NO_REPLY: i64 = 2;
 const ONLY_CONTACT: i64 = 4;
+const EXACT_LIFETIME: i64 = 8;
+pub(super) const HEADERS_ONLY: i64 = 16;
 
 /// How long a REGISTER that comes again is answered again, in seconds. Its transaction is forgotten
 /// after 32 s at most, and phones repeat a request that long (RFC 3261 section 17.1.2).
@@ -64,11 +69,15 @@ fn save(call: &mut Call<'_>, flags: i64) -> Outcome {
 }
 
 /// What came of a REGISTER, before it is on disk.
-struct Decided {
+pub(super) struct Decided {
     /// The return code.
-    code: i64,
+    pub(super) code: i64,
     /// What the 200 lists, as its Contact header.
-    contacts: Vec<u8>,
+    pub(super) contacts: Vec<u8>,
+    /// Whether the REGISTER has set up a flow (RFC 5626).
+    pub(super) is_outbound: bool,
+    /// The contacts that the REGISTER was about, where the script is shown them.
+    pub(super) touched: Vec<Contact>,
     written: Option<Written>,
 }
 
@@ -82,22 +91,34 @@ fn register(call: &mut Call<'_>, table: &Arc<LocationTable>, flags: i64) -> Outc
         uri => uri,
     };
     let Some(aor) = registrar.aor(&uri) else { return refuse(call, Refusal::BadRequest, flags) };
-    let registration = Registration::new(call, registrar, table, flags, aor);
+    if registrar.gruus.is_some() && super::gruu::claims_own(call) {
+        return refuse(call, Refusal::OwnGruu, flags);
+    }
+    let subject = Subject { aor, uri };
+    let registration = Registration::new(call, registrar, table, flags, subject);
     let decided = table.bindings.update(&registration.aor.key, |before| registration.decide(before));
     match decided {
         Err(refusal) => refuse(call, refusal, flags),
-        Ok(Decided { code, contacts, written: None }) => confirm(call, code, contacts, flags),
-        Ok(Decided { code, contacts, written: Some(written) }) => {
-            Outcome::wait(written, move |call, outcome| match outcome {
-                Ok(()) => confirm(call, code, contacts, flags),
+        Ok(mut decided) => match decided.written.take() {
+            None => confirm(call, decided, flags),
+            Some(written) => Outcome::wait(written, move |call, outcome| match outcome {
+                Ok(()) => confirm(call, decided, flags),
                 // The contacts are usable at once, but the phone must not rely on them: it will come again.
                 Err(error) => {
-                    answer(call, 503, "Service Unavailable", b"Retry-After: 10\r\n", flags);
+                    let pause = Some(call.state::<Registrar>().retry_after).filter(|pause| *pause > 0).unwrap_or(10);
+                    let headers = format!("Retry-After: {pause}\r\n");
+                    answer(call, 503, "Service Unavailable", headers.as_bytes(), flags);
                     Outcome::Fail(module_api::Fault { code: refused_code(call, -1), cause: error.to_string().into() })
                 }
-            })
-        }
+            }),
+        },
     }
+}
+
+/// The address-of-record, and the URI that names it.
+struct Subject {
+    aor: Aor,
+    uri: Bytes,
 }
 
 /// A REGISTER with all that a decision needs: what is decided under the table's lock must not wait.
@@ -113,49 +134,66 @@ struct Registration {
     /// What goes into every new binding beside what `registrar` decides.
     model: Contact,
     socket: Option<String>,
+    policy: registrar::Policy,
+    /// Whether it sets up a flow (RFC 5626); an error where `decide` refuses it.
+    is_outbound: bool,
+    gruus: GruuParams,
 }
 
 impl Registration {
     fn new(
-        call: &Call<'_>,
+        call: &mut Call<'_>,
         registrar: Arc<Registrar>,
         table: &Arc<LocationTable>,
         flags: i64,
-        aor: Aor,
+        subject: Subject,
     ) -> Registration {
-        let context = &*call.context;
         let now = call.host.unix_time();
+        let message = NewContact::message_to_save(call.context).unwrap_or_else(|| Arc::clone(&call.context.message));
+        let mut policy = super::record::policy(call, &registrar);
+        if flags & EXACT_LIFETIME == 0 {
+            super::record::spread(call, &registrar, &mut policy);
+        }
+        let is_outbound = registrar::uses_outbound(&message, &policy).unwrap_or(false);
+        let gruus = GruuParams::new(call, &registrar, &message, &subject.uri);
+        let socket_id = super::record::socket(call, &registrar);
+        let context = &*call.context;
         let nat_flag = registrar.nat_flag.filter(|flag| context.has_flag(*flag));
         let user_agent = context.message.header(HeaderName::UserAgent);
         let is_written = flags & MEMORY_ONLY == 0 && table.is_written();
-        let socket = call.host.sockets().get(usize::from(context.arrival.socket.0)).filter(|_| is_written);
+        let socket = call.host.sockets().get(usize::from(socket_id.0)).filter(|_| is_written);
+        let by_path = registrar.uses_path_received.then(|| path_received(&message)).flatten();
+        let nat_branch_flag = registrar.locations.nat_branch_flag.filter(|flag| by_path.is_some() && *flag < 32);
         let model = Contact {
             binding: empty_binding(),
-            received: received(call, &registrar),
+            received: by_path.unwrap_or_else(|| received(call, &registrar, is_outbound)),
             user_agent: user_agent.map(|header| context.message.slice(header.value_span)).unwrap_or_default(),
             ruid: Bytes::new(),
             modified: now.as_secs(),
             flags: nat_flag.map_or(0, |flag| 1 << flag),
-            branch_flags: context.target.flags,
+            branch_flags: context.target.flags | nat_branch_flag.map_or(0, |flag| 1 << flag),
             methods: methods(&context.message),
-            socket: Some(context.arrival.socket.0),
+            socket: Some(socket_id.0),
             connection: context.arrival.connection,
         };
         Registration {
             table: Arc::clone(table),
             is_written,
-            message: NewContact::message_to_save(context).unwrap_or_else(|| Arc::clone(&context.message)),
+            message,
             now,
             flags,
-            aor,
+            aor: subject.aor,
             model,
             socket: socket.map(ToString::to_string),
             registrar,
+            policy,
+            is_outbound,
+            gruus,
         }
     }
 
     fn decide(&self, before: Vec<Contact>) -> (Option<Vec<Contact>>, Result<Decided, Refusal>) {
-        match registrar::apply(&self.message, &before, &self.registrar.policy, self.now) {
+        match registrar::apply(&self.message, &before, &self.policy, self.now) {
             Err(Refusal::OutOfOrder) if self.is_repetition(&before) => (None, Ok(self.unchanged(&before))),
             Err(refusal) => (None, Err(refusal)),
             Ok(changes) if changes.is_empty() => (None, Ok(self.unchanged(&before))),
@@ -181,11 +219,12 @@ impl Registration {
 
     fn unchanged(&self, before: &[Contact]) -> Decided {
         let contacts = self.listed(before);
+        let touched = if self.registrar.shown.is_some() { before.to_vec() } else { Vec::new() };
         // A repetition must wait for the disk like the first: an empty change comes after it in the queue. So must
         // a request that memory has nothing to do for because an earlier one did it, whose change is not on the disk.
         let waits = self.is_repetition(before) || self.table.is_behind();
         let written = waits.then(|| self.submit(Vec::new())).flatten();
-        Decided { code: 4, contacts, written }
+        Decided { code: 4, contacts, is_outbound: self.is_outbound, touched, written }
     }
 
     fn changed(&self, before: Vec<Contact>, changes: Vec<Change>) -> Result<(Vec<Contact>, Decided), Refusal> {
@@ -228,15 +267,24 @@ impl Registration {
         }
         let contacts = self.listed(&after);
         let written = self.submit(rows);
-        Ok((after, Decided { code, contacts, written }))
+        let shown = if self.registrar.shown.is_some() { after.clone() } else { Vec::new() };
+        Ok((after, Decided { code, contacts, is_outbound: self.is_outbound, touched: shown, written }))
     }
 
     /// Step 8: the live contacts, best first.
     fn listed(&self, contacts: &[Contact]) -> Vec<u8> {
-        let live = contacts.iter().map(|contact| &contact.binding);
-        let mut live: SmallVec<[&Binding; 8]> = live.filter(|binding| binding.expires > self.now.as_secs()).collect();
-        live.sort_by_key(|binding| std::cmp::Reverse(binding.q.unwrap_or(1000)));
-        registrar::contact_header(live, self.now)
+        let live = contacts.iter().filter(|contact| contact.binding.expires > self.now.as_secs());
+        let mut live: SmallVec<[&Contact; 8]> = live.collect();
+        live.sort_by_key(|contact| std::cmp::Reverse(contact.binding.q.unwrap_or(1000)));
+        let mut order = live.iter();
+        registrar::contact_header(live.iter().map(|contact| &contact.binding), self.now, |binding, out| {
+            self.gruus.push(binding, &self.aor.key, out);
+            let received = order.next().map(|contact| &contact.received).filter(|received| !received.is_empty());
+            if let Some(received) = received.filter(|_| !self.registrar.received_param.is_empty()) {
+                let name = self.registrar.received_param.as_bytes();
+                out.extend_from_slice(&[b";", name, b"=\"", &received[..], b"\""].concat());
+            }
+        })
     }
 
     fn submit(&self, rows: Vec<store::Change>) -> Option<Written> {
@@ -281,7 +329,8 @@ fn empty_binding() -> Binding {
 /// Where to reach a phone whose Contact cannot be reached: the script says so by attribute or flag.
 ///
 /// A WebSocket client never can: its Contact names no host at all (RFC 7118 section 5.2).
-fn received(call: &Call<'_>, registrar: &Registrar) -> Bytes {
+/// What set up a flow without a proxy in between is reached over that flow (RFC 5626 section 6).
+fn received(call: &Call<'_>, registrar: &Registrar, is_outbound: bool) -> Bytes {
     let context = &*call.context;
     if let Some(value) = registrar.received.as_ref().and_then(|name| context.avps.first(name)) {
         return value.to_bytes();
@@ -291,7 +340,8 @@ fn received(call: &Call<'_>, registrar: &Registrar) -> Bytes {
     let has_flag = registrar.nat_flag.is_some_and(|flag| context.has_flag(flag));
     let branch_flag = registrar.locations.nat_branch_flag;
     let has_branch_flag = branch_flag.is_some_and(|flag| flag < 32 && context.target.flags & (1 << flag) != 0);
-    if !(is_web || has_flag || has_branch_flag) {
+    let is_flow = is_outbound && context.message.values_of(HeaderName::Via).nth(1).is_none();
+    if !(is_web || has_flag || has_branch_flag || is_flow) {
         return Bytes::new();
     }
     let transport = match arrival.transport {
@@ -299,6 +349,16 @@ fn received(call: &Call<'_>, registrar: &Registrar) -> Bytes {
         transport => format!(";transport={}", transport.uri_param()),
     };
     format!("sip:{}{transport}", arrival.source).into()
+}
+
+/// The `received` of the topmost Path: where the first proxy of several saw the phone.
+fn path_received(message: &Message) -> Option<Bytes> {
+    let path = message.values_of(HeaderName::Path).next()?;
+    let address = sip_message::NameAddr::parse(path.text).ok()?;
+    let uri = sip_message::Uri::parse(address.uri).ok()?;
+    let received = sip_message::unescape(uri.params.value("received")?).into_owned();
+    let is_uri = sip_message::Uri::parse(&received).is_ok_and(|uri| uri.is_sip());
+    is_uri.then(|| received.into())
 }
 
 /// Methods of Allow as bits; all when it is absent.
@@ -309,102 +369,13 @@ fn methods(message: &Message) -> u32 {
     message.tokens(HeaderName::Allow).fold(0, |bits, token| bits | method_bit(Method::from_token(token)))
 }
 
-fn path_values(message: &Message) -> Bytes {
+pub(super) fn path_values(message: &Message) -> Bytes {
     let values: Vec<Vec<u8>> = message
         .values_of(HeaderName::Path)
         .filter(|value| sip_message::NameAddr::parse(value.text).is_ok())
         .map(|value| sip_message::unfold(value.text).into_owned())
         .collect();
     values.join(&b", "[..]).into()
-}
-
-/// Step 8: 200 with all contacts as they are now.
-fn confirm(call: &mut Call<'_>, code: i64, contacts: Vec<u8>, flags: i64) -> Outcome {
-    call.state::<Registrar>().accepted.increment();
-    tell(call, code, &contacts);
-    let mut headers = contacts;
-    let message = &call.context.message;
-    let path = call.state::<Registrar>().path;
-    let knows_path = message.has_token(HeaderName::Supported, "path");
-    // RFC 3327 section 5.3: the phone is shown the Path that was kept.
-    if matches!(path, PathUse::Confirmed | PathUse::Demanded) && knows_path && message.has(HeaderName::Path) {
-        headers.extend_from_slice(&[b"Path: ", &path_values(message)[..], b"\r\n"].concat());
-    }
-    answer(call, 200, "OK", &headers, flags);
-    Outcome::Value(code)
-}
-
-/// Tells the outside world what a REGISTER has changed; a query has changed nothing.
-fn tell(call: &Call<'_>, code: i64, contacts: &[u8]) {
-    let kind = match code {
-        1 | 2 => EventKind::RegistrationSave,
-        3 => EventKind::RegistrationRemove,
-        _ => return,
-    };
-    let context = &*call.context;
-    call.state::<Registrar>().events.tell(kind, call.host.unix_time(), || {
-        let text = |bytes: &[u8]| Data::from(String::from_utf8_lossy(bytes).into_owned());
-        let message = &context.message;
-        let listed = String::from_utf8_lossy(contacts);
-        let listed = listed.trim().strip_prefix("Contact: ").unwrap_or_default().to_owned();
-        let user_agent = message.header(HeaderName::UserAgent).map_or(Data::Null, |header| text(header.value));
-        vec![
-            ("aor", message.to().map_or(Data::Null, |to| text(to.uri))),
-            ("contacts", listed.into()),
-            ("source", context.arrival.source.to_string().into()),
-            ("transport", context.arrival.transport.uri_param().into()),
-            ("user_agent", user_agent),
-            ("call_id", text(message.call_id())),
-        ]
-    });
-}
-
-fn refuse(call: &mut Call<'_>, refusal: Refusal, flags: i64) -> Outcome {
-    call.state::<Registrar>().rejected.increment();
-    let headers = match refusal {
-        Refusal::TooBrief { min_expires } => format!("Min-Expires: {min_expires}\r\n"),
-        Refusal::PathUnsupported => "Require: path\r\n".to_owned(),
-        _ => String::new(),
-    };
-    let (code, reason) = refusal.status();
-    answer(call, code, reason, headers.as_bytes(), flags);
-    let own = if refusal == Refusal::TooManyContacts { -2 } else { -1 };
-    Outcome::Value(refused_code(call, own))
-}
-
-/// SER's save() ends the script when it has refused.
-fn refused_code(call: &Call<'_>, own: i64) -> i64 {
-    if call.dialect() == Dialect::Ser { 0 } else { own }
-}
-
-fn answer(call: &mut Call<'_>, code: u16, reason: &str, headers: &[u8], flags: i64) {
-    if flags & NO_REPLY != 0 {
-        let headers = Bytes::copy_from_slice(headers);
-        call.context.set_note(Unsent { code, reason: Bytes::copy_from_slice(reason.as_bytes()), headers });
-        return;
-    }
-    send(call, &Reply { code, reason: reason.as_bytes(), headers });
-}
-
-/// A reply that save() was told to leave to reg_send_reply().
-struct Unsent {
-    code: u16,
-    reason: Bytes,
-    headers: Bytes,
-}
-
-fn send_later(call: &mut Call<'_>) -> Outcome {
-    let Some(unsent) = call.context.take_note::<Unsent>() else { return Outcome::FALSE };
-    send(call, &Reply { code: unsent.code, reason: &unsent.reason, headers: &unsent.headers });
-    Outcome::TRUE
-}
-
-fn send(call: &mut Call<'_>, reply: &Reply<'_>) {
-    // What fails here is that the phone named no address to reply to; there is nobody to tell.
-    let _ = match call.context.transaction {
-        Some(_) => call.host.reply(call.context, reply),
-        None => call.host.reply_stateless(call.context, reply),
-    };
 }
 
 #[cfg(test)]

@@ -74,7 +74,11 @@ pub static MODULE: Module = Module {
         },
     ],
     make: |setup: &mut Setup<'_>| -> Result<Arc<dyn State>, SetupError> {
-        Ok(Arc::new(Style { has_full_lr: setup.int("enable_full_lr") != 0, has_tag: setup.int("append_fromtag") != 0 }))
+        Ok(Arc::new(Style {
+            has_full_lr: setup.int("enable_full_lr") != 0,
+            has_tag: setup.int("append_fromtag") != 0,
+            outbound: setup.module::<crate::outbound::Outbound>("outbound").ok(),
+        }))
     },
     ..Module::EMPTY
 };
@@ -127,4 +131,6 @@ const fn ignored(name: &'static str, default: &'static str, doc: &'static str) -
 struct Style {
     has_full_lr: bool,
     has_tag: bool,
+    /// Names flows, where the script makes the server an edge proxy.
+    outbound: Option<Arc<crate::outbound::Outbound>>,
 }

@@ -1,7 +1,7 @@
 //! Asking to stay in the path.
 
 use bytes::Bytes;
-use module_api::{Call, Context, Function, Outcome, Param, ParamKind, RouteKind, Routes};
+use module_api::{Call, Context, Function, Outcome, Param, ParamKind, RecordRoute, RouteKind, Routes};
 use sip_message::{HeaderName, Uri};
 
 use super::Style;
@@ -14,7 +14,8 @@ pub(super) const RECORD_ROUTE: Function = Function {
     params: &[],
     routes: WHERE,
     doc: "Has the request leave with a Record-Route of this server, so that later requests of the dialog pass here: one \
-          header, or two where transport or address family change. A second call changes nothing.",
+          header, or two where transport or address family change. Where module outbound is loaded the header names the \
+          flow of the phone (RFC 5626 section 5.3). A second call changes nothing.",
     example: "record_route();",
     run: |call| record(call, b""),
 };
@@ -69,8 +70,8 @@ pub(super) const REMOVE: Function = Function {
 
 /// Adds parameters, each beginning with a semicolon, to the Record-Route that the script asked for or will ask for.
 pub(crate) fn add_parameters(context: &mut Context, params: &[u8]) {
-    match &context.record_route {
-        Some(recorded) => context.record_route = Some([&recorded[..], params].concat().into()),
+    match &mut context.record_route {
+        Some(recorded) => recorded.params = [&recorded.params[..], params].concat().into(),
         None => {
             let earlier = context.note::<Waiting>().map(|Waiting(text)| text.clone()).unwrap_or_default();
             context.set_note(Waiting([&earlier[..], params].concat().into()));
@@ -93,7 +94,12 @@ fn record(call: &mut Call<'_>, params: &[u8]) -> Outcome {
     if let Some(Waiting(waiting)) = call.context.note() {
         text.extend_from_slice(waiting);
     }
-    call.context.record_route = Some(text.into());
+    let outbound = call.state::<Style>().outbound.clone();
+    let user = outbound.filter(|outbound| outbound.is_used(call)).and_then(|outbound| outbound.user(call));
+    if user.is_some() {
+        text.extend_from_slice(b";ob");
+    }
+    call.context.record_route = Some(RecordRoute { params: text.into(), user: user.unwrap_or_default() });
     Outcome::TRUE
 }
 
@@ -146,11 +152,11 @@ mod tests {
     use std::sync::Arc;
 
     fn bench(has_full_lr: bool, has_tag: bool) -> Bench {
-        Bench::with_state(INVITE, Arc::new(Style { has_full_lr, has_tag }))
+        Bench::with_state(INVITE, Arc::new(Style { has_full_lr, has_tag, outbound: None }))
     }
 
     fn recorded(bench: &Bench) -> Option<&str> {
-        bench.context.record_route.as_deref().map(|text| std::str::from_utf8(text).unwrap())
+        bench.context.record_route.as_ref().map(|asked| std::str::from_utf8(&asked.params).unwrap())
     }
 
     #[test]

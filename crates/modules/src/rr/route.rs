@@ -5,13 +5,16 @@ use module_api::{Call, Dialect, Function, Outcome, Param, ParamKind, Routes};
 use sip_message::Uri;
 use sip_proto::routes::{self, Outcome as Way, Routing};
 
+use super::Style;
+
 pub(super) const LOOSE_ROUTE: Function = Function {
     name: "loose_route",
     params: &[],
     routes: Routes::REQUEST,
     doc: "Takes the server's own Route headers away and makes the next one the next hop; strict routers before and \
           behind are served. True when the Routes say where the request goes. When they named this server alone: in SER \
-          scripts false; in Kamailio's true inside a dialog, and -3 for a request that begins one.",
+          scripts false; in Kamailio's true inside a dialog, and -3 for a request that begins one. Where module outbound is \
+          loaded: 2 when the request goes by the flow that our Route names, -2 when that is forged (RFC 5626 section 5.3).",
     example: "if (loose_route()) { t_relay(); exit; }",
     run: loose_route,
 };
@@ -121,7 +124,15 @@ fn follow(call: &mut Call<'_>, routing: Routing) -> Outcome {
     if let Some(socket) = routing.send_from.as_deref().and_then(|uri| socket_of(call, uri)) {
         call.context.target.socket = Some(socket);
     }
+    let mut flow = None;
     if let Some(own) = routing.own {
+        let outbound = call.state::<Style>().outbound.clone();
+        match outbound.zip(Uri::parse(&own).ok()).map(|(outbound, uri)| outbound.flow_of(&uri)) {
+            // RFC 5626 section 5.3: to be answered with 403.
+            Some(Err(crate::outbound::Forged)) => return Outcome::Value(-2),
+            Some(Ok(named)) => flow = named,
+            None => {}
+        }
         if let Ok(uri) = Uri::parse(&own) {
             crate::uac::restore_within(call.context, &uri.params);
         }
@@ -130,8 +141,14 @@ fn follow(call: &mut Call<'_>, routing: Routing) -> Outcome {
     if let Some(uri) = routing.request_uri {
         call.context.set_uri(uri);
     }
+    let is_last = routing.next_hop.is_none();
     if let Some(hop) = routing.next_hop {
         call.context.set_destination(Some(hop));
+    }
+    // What came by the flow itself goes on by the ordinary rules (RFC 5626 section 5.3.2).
+    if let Some(flow) = flow.filter(|flow| is_last && !flow.is_of(&call.context.arrival)) {
+        flow.apply(call);
+        return Outcome::Value(2);
     }
     match (routing.outcome, call.dialect(), routing.is_preloaded) {
         (Way::NoRoute, ..) => Outcome::FALSE,
@@ -158,7 +175,7 @@ fn socket_of(call: &Call<'_>, uri: &[u8]) -> Option<module_api::SocketId> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{MODULE, Style};
+    use super::super::MODULE;
     use super::*;
     use crate::testing::{Bench, INVITE, text};
     use module_api::Value;
@@ -169,7 +186,7 @@ mod tests {
         if in_dialog {
             text = text.replace("To: Bob <sip:bob@example.com>", "To: Bob <sip:bob@example.com>;tag=314");
         }
-        Bench::with_state(&text, Arc::new(Style { has_full_lr: false, has_tag: true }))
+        Bench::with_state(&text, Arc::new(Style { has_full_lr: false, has_tag: true, outbound: None }))
     }
 
     fn check(routes: &str, in_dialog: bool, dialect: Dialect, code: i64, destination: Option<&str>) {

@@ -1,7 +1,9 @@
 //! Serial forking: the destination set tried group by group, best preference first.
 
 use bytes::Bytes;
-use module_api::{Call, Context, Function, Outcome, Param, ParamKind, RouteKind, Routes, SocketId, Target, Value};
+use module_api::{
+    Call, Context, Flow, Function, Outcome, Param, ParamKind, RouteKind, Routes, SocketId, Target, Value,
+};
 
 use super::Settings;
 
@@ -9,7 +11,8 @@ pub(super) const NEXT_CONTACT_FLOW: Function = Function {
     name: "t_next_contact_flow",
     params: &[],
     routes: Routes::REQUEST.or(Routes::FAILURE).or(Routes::of(RouteKind::Event)),
-    doc: "-2: no contact has a further flow, since each is reached over the connection that it registered by.",
+    doc: "-2, always: where a flow of a contact fails, the server itself tries the next one of the same instance (RFC 5626 \
+          section 7).",
     example: "if (t_next_contact_flow()) t_relay();",
     run: |_| Outcome::Value(NONE_LEFT),
 };
@@ -75,11 +78,24 @@ fn pop(context: &mut Context, name: &[u8]) -> Option<Target> {
     unpack(&context.avps.pop(name)?.to_bytes())
 }
 
-/// A target as the text of an attribute, one field per line: attributes follow the transaction, and no
-/// URI or path can hold a line end.
+/// A target and its further flows as the text of an attribute, one field per line: attributes follow the
+/// transaction, and no URI or path can hold a control character.
 fn pack(target: &Target) -> Bytes {
+    let all = std::iter::once(target).chain(&target.flows).map(pack_one).collect::<Vec<_>>();
+    all.join(&BETWEEN_FLOWS).into()
+}
+
+/// ASCII's record separator.
+const BETWEEN_FLOWS: u8 = 0x1e;
+
+fn pack_one(target: &Target) -> Vec<u8> {
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default().into_bytes();
     let optional = |text: &Option<Bytes>| text.as_deref().unwrap_or_default().to_vec();
+    let flow = match target.flow {
+        None => "",
+        Some(Flow::Registered) => "registered",
+        Some(Flow::Token) => "token",
+    };
     [
         target.uri.to_vec(),
         optional(&target.destination),
@@ -88,12 +104,19 @@ fn pack(target: &Target) -> Bytes {
         number(Some(target.flags.into())),
         number(target.socket.map(|socket| socket.0.into())),
         number(target.connection),
+        flow.into(),
     ]
     .join(&b'\n')
-    .into()
 }
 
 fn unpack(text: &Bytes) -> Option<Target> {
+    let mut all = text.split(|byte| *byte == BETWEEN_FLOWS).map(|one| unpack_one(&text.slice_ref(one)));
+    let mut first = all.next()??;
+    first.flows = all.collect::<Option<_>>()?;
+    Some(first)
+}
+
+fn unpack_one(text: &Bytes) -> Option<Target> {
     let mut fields = text.split(|byte| *byte == b'\n').map(|field| text.slice_ref(field));
     let mut next = || fields.next();
     let number = |field: Bytes| std::str::from_utf8(&field).ok()?.parse::<u64>().ok();
@@ -106,6 +129,12 @@ fn unpack(text: &Bytes) -> Option<Target> {
         flags: number(next()?).and_then(|flags| u32::try_from(flags).ok()).unwrap_or(0),
         socket: number(next()?).and_then(|socket| u16::try_from(socket).ok()).map(SocketId),
         connection: number(next()?),
+        flow: match &next()?[..] {
+            b"registered" => Some(Flow::Registered),
+            b"token" => Some(Flow::Token),
+            _ => None,
+        },
+        flows: Vec::new(),
     })
 }
 
@@ -148,6 +177,8 @@ mod tests {
             flags: 64,
             socket: Some(SocketId(2)),
             connection: Some(77),
+            flow: Some(Flow::Registered),
+            flows: vec![Target { flow: Some(Flow::Token), ..target("sip:a@two", 5) }, target("sip:a@three", 5)],
         };
         let read = unpack(&pack(&full)).unwrap();
         assert_eq!(format!("{read:?}"), format!("{full:?}"));

@@ -49,7 +49,7 @@ pub(super) static PARAMETERS: [Parameter; 69] = [
         default: "",
         doc: "The attribute in which t_load_contacts() keeps contacts, as $avp(NAME); any name does.",
     },
-    ignored("contact_flows_avp", "Has no effect: outbound flows are not kept apart."),
+    ignored("contact_flows_avp", "Has no effect: further flows of an instance stay with its contact."),
     ignored("xavp_contact", "Has no effect: contacts_avp serves both."),
     ignored("auto_inv_100_reason", "Has no effect: the reason is Trying."),
     ignored("wt_timer", "Has no effect: a finished transaction lingers as long as RFC 3261 section 17.2 says."),

@@ -139,7 +139,7 @@ pub enum Closed {
 pub struct Destination<'a> {
     /// This connection if it is still open.
     pub connection: Option<ConnectionId>,
-    /// Else one to this address.
+    /// Else one to this address, unless `is_bound`.
     pub peer: SocketAddr,
     /// Of this protocol.
     pub protocol: Protocol,
@@ -150,6 +150,9 @@ pub struct Destination<'a> {
     pub server_name: Option<&'a str>,
     /// Whether a connection may be opened. A WebSocket never is: only clients open those.
     pub may_connect: bool,
+    /// Whether only `connection` will do, and only while it leads to `peer`: a number of before a restart may mean
+    /// another one now.
+    pub is_bound: bool,
     /// Comes back in [`Sink::on_send_failed`].
     pub token: u64,
 }

@@ -132,8 +132,12 @@ impl Streams {
     pub fn send(&self, to: Destination<'_>, message: Bytes) -> Result<(), Refused> {
         let message = Queued { bytes: message, token: Some(to.token) };
         let mut table = self.inner.table();
-        let by_id = to.connection.and_then(|id| table.queue(id));
-        let queue = by_id.or_else(|| table.find(to.peer, to.protocol, to.server_name));
+        let queue = if to.is_bound {
+            to.connection.and_then(|id| table.queue_to(id, to.peer))
+        } else {
+            let by_id = to.connection.and_then(|id| table.queue(id));
+            by_id.or_else(|| table.find(to.peer, to.protocol, to.server_name))
+        };
         if let Some(queue) = queue {
             match queue.push(Queued { bytes: message.bytes.clone(), token: message.token }) {
                 Ok(()) => return Ok(()),

@@ -98,6 +98,11 @@ impl Table {
         self.entries.get(&id).map(|entry| &entry.queue)
     }
 
+    /// As [`Table::queue`], where the connection leads to `peer`.
+    pub(super) fn queue_to(&self, id: ConnectionId, peer: SocketAddr) -> Option<&Arc<WriteQueue>> {
+        self.entries.get(&id).filter(|entry| entry.peer == peer).map(|entry| &entry.queue)
+    }
+
     /// The newest connection to `peer` that may carry a message for `server_name`.
     ///
     /// Over TLS a name must be among those that the certificate proves: a connection to one

@@ -9,6 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use sip_message::{ContactValue, HeaderName, Message, NameAddr, Uri, push_number};
 
+mod outbound;
+
+pub use outbound::{Outbound, uses_outbound};
+
 /// A contact at which an address-of-record can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
@@ -47,6 +51,20 @@ pub struct Policy {
     pub raises_short_expires: bool,
     /// Whether Path is kept (RFC 3327).
     pub keeps_path: bool,
+    /// What is done about `outbound` (RFC 5626).
+    pub outbound: Outbound,
+    /// Whether `+sip.instance` with `reg-id` names a binding even where the user agent does not support `outbound`.
+    pub trusts_reg_id: bool,
+    /// Most bytes of a contact's URI.
+    pub max_contact_length: usize,
+    /// Preference of contacts that name none, in thousandths; none: they stay without.
+    pub default_q: Option<u16>,
+    /// Preference of every contact of this request, whatever it names.
+    pub forced_q: Option<u16>,
+    /// By how many of a hundred parts a lifetime that a contact asks for is shortened.
+    pub shortens: u8,
+    /// As `shortens`, for the lifetime of those that ask for none.
+    pub shortens_default: u8,
 }
 
 impl Default for Policy {
@@ -58,6 +76,13 @@ impl Default for Policy {
             max_contacts: 10,
             raises_short_expires: false,
             keeps_path: true,
+            outbound: Outbound::Off,
+            trusts_reg_id: true,
+            max_contact_length: usize::MAX,
+            default_q: None,
+            forced_q: None,
+            shortens: 0,
+            shortens_default: 0,
         }
     }
 }
@@ -97,6 +122,18 @@ pub enum Refusal {
     TooManyContacts,
     /// 421 with `Require: path`: proxies added a Path that the phone does not know of (RFC 3327 section 5.3).
     PathUnsupported,
+    /// 420 with `Unsupported: outbound`: the user agent requires what is off here.
+    OutboundOff,
+    /// 421 with `Require: outbound`: the user agent must support it (RFC 5626).
+    OutboundUnsupported,
+    /// 439: a proxy that does not know `outbound` is the first hop (RFC 5626 section 11.6).
+    FirstHop,
+    /// 400: several contacts of one REGISTER are flows (RFC 5626 section 6).
+    SeveralFlows,
+    /// 403: a contact is a GRUU of this registrar (RFC 5627 section 5.1).
+    OwnGruu,
+    /// 400: the URI of a contact is longer than is taken.
+    LongContact,
 }
 
 impl Refusal {
@@ -108,7 +145,12 @@ impl Refusal {
             Refusal::TooBrief { .. } => (423, "Interval Too Brief"),
             Refusal::OutOfOrder => (500, "Request Out of Order"),
             Refusal::TooManyContacts => (403, "Too Many Contacts"),
-            Refusal::PathUnsupported => (421, "Extension Required"),
+            Refusal::PathUnsupported | Refusal::OutboundUnsupported => (421, "Extension Required"),
+            Refusal::OutboundOff => (420, "Bad Extension"),
+            Refusal::FirstHop => (439, "First Hop Lacks Outbound Support"),
+            Refusal::SeveralFlows => (400, "Several Contacts With reg-id"),
+            Refusal::OwnGruu => (403, "Contact Is A GRUU"),
+            Refusal::LongContact => (400, "Contact Too Long"),
         }
     }
 }
@@ -126,11 +168,13 @@ pub fn apply(
 ) -> Result<Vec<Change>, Refusal> {
     let order = Order::of(register)?;
     let now = now.as_secs();
+    let is_outbound = uses_outbound(register, policy)?;
     let changes = match contacts(register)? {
         Contacts::Query => Vec::new(),
         Contacts::All => remove_all(existing, &order, now)?,
         Contacts::Some(contacts) => {
-            let request = Request { register, order, policy, now, path: path(register, policy)? };
+            let keeps_flow = is_outbound || policy.trusts_reg_id;
+            let request = Request { register, order, policy, now, path: path(register, policy)?, keeps_flow };
             request.changes(&contacts, existing)?
         }
     };
@@ -142,7 +186,13 @@ pub fn apply(
 }
 
 /// The Contact header of the 200 (step 8), one line, with its line end; empty when there is no binding.
-pub fn contact_header<'a>(bindings: impl IntoIterator<Item = &'a Binding>, now: Duration) -> Vec<u8> {
+///
+/// `more` adds parameters of a contact, each with its semicolon.
+pub fn contact_header<'a>(
+    bindings: impl IntoIterator<Item = &'a Binding>,
+    now: Duration,
+    mut more: impl FnMut(&Binding, &mut Vec<u8>),
+) -> Vec<u8> {
     let mut line = Vec::with_capacity(128);
     for binding in bindings {
         let left = binding.expires.saturating_sub(now.as_secs());
@@ -155,6 +205,7 @@ pub fn contact_header<'a>(bindings: impl IntoIterator<Item = &'a Binding>, now: 
         line.extend_from_slice(b";expires=");
         push_number(&mut line, left);
         line.extend_from_slice(&binding.params);
+        more(binding, &mut line);
     }
     if !line.is_empty() {
         line.extend_from_slice(b"\r\n");
@@ -236,6 +287,8 @@ struct Request<'a> {
     policy: &'a Policy,
     now: u64,
     path: Bytes,
+    /// Whether `reg-id` counts.
+    keeps_flow: bool,
 }
 
 impl Request<'_> {
@@ -248,6 +301,9 @@ impl Request<'_> {
         let mut changes: Vec<Change> = Vec::new();
         for contact in contacts {
             let uri = contact.parsed_uri().map_err(|_| Refusal::BadContact)?;
+            if contact.uri.len() > self.policy.max_contact_length {
+                return Err(Refusal::LongContact);
+            }
             let lifetime = self.lifetime(contact)?;
             let binding = self.binding(contact, lifetime);
             let found = existing.iter().position(|known| is_same(known.as_ref(), &binding, &uri));
@@ -271,31 +327,40 @@ impl Request<'_> {
     /// Seconds: the contact's own, else the request's, else the default; held within bounds.
     fn lifetime(&self, contact: &NameAddr<'_>) -> Result<u32, Refusal> {
         let policy = self.policy;
-        let asked = contact.expires().or_else(|| self.register.expires()).unwrap_or(policy.default_expires);
+        let own = contact.expires().or_else(|| self.register.expires());
+        let shortens = if own.is_some() { policy.shortens } else { policy.shortens_default };
+        let asked = own.unwrap_or(policy.default_expires);
         match asked {
             0 => Ok(0),
             // 10.2.1.1: a registrar that wants longer says how long.
             _ if asked < policy.min_expires && policy.raises_short_expires => Ok(policy.min_expires),
             _ if asked < policy.min_expires => Err(Refusal::TooBrief { min_expires: policy.min_expires }),
-            _ => Ok(asked.min(policy.max_expires)),
+            _ => {
+                let most = u64::from(asked.min(policy.max_expires));
+                let left = most - most * u64::from(shortens.min(100)) / 100;
+                Ok((left as u32).max(policy.min_expires).max(1))
+            }
         }
     }
 
     fn binding(&self, contact: &NameAddr<'_>, lifetime: u32) -> Binding {
         let copy = |name| Bytes::copy_from_slice(contact.params.value(name).unwrap_or_default());
         let instance = copy("+sip.instance");
-        let reg_id = copy("reg-id");
-        let reg_id = std::str::from_utf8(&reg_id).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        // Without an instance reg-id means nothing (RFC 5626 section 6).
+        let counts = self.keeps_flow && !instance.is_empty();
+        let reg_id = outbound::reg_id(contact).filter(|_| counts).unwrap_or(0);
         let mut params = Vec::new();
         for param in contact.params.iter_spans() {
-            if !param.name.eq_ignore_ascii_case(b"expires") && !param.name.eq_ignore_ascii_case(b"q") {
+            // The GRUUs are the registrar's to say (RFC 5627 section 5.1).
+            let is_ours = [&b"expires"[..], b"q", b"pub-gruu", b"temp-gruu"];
+            if !is_ours.iter().any(|name| param.name.eq_ignore_ascii_case(name)) {
                 params.extend_from_slice(&sip_message::unfold(self.register.text(param.span)));
             }
         }
         Binding {
             uri: self.register.slice(contact.uri_span),
             expires: self.now + u64::from(lifetime),
-            q: contact.params.has("q").then(|| contact.q()),
+            q: self.policy.forced_q.or_else(|| contact.params.has("q").then(|| contact.q())).or(self.policy.default_q),
             call_id: self.order.call_id.clone(),
             cseq: self.order.cseq,
             path: self.path.clone(),

@@ -41,7 +41,7 @@ fn update_by(register: &Message, existing: &[Binding], policy: &Policy, now: Dur
 /// Bindings as the 200 lists them.
 fn listed(cseq: u32, headers: &str, existing: &[Binding]) -> String {
     let update = update(cseq, headers, existing).unwrap();
-    let line = contact_header(&update.bindings, NOW);
+    let line = contact_header(&update.bindings, NOW, |_, _| {});
     String::from_utf8(line.to_vec()).unwrap().trim_end().to_owned()
 }
 
@@ -223,4 +223,100 @@ fn the_same_flow_replaces_its_binding_whatever_the_uri() {
     assert_eq!((existing[0].reg_id, &existing[0].instance[..]), (1, &b"\"<urn:uuid:1>\""[..]));
     assert_eq!(update(2, &flow("sip:a@192.0.2.1:2", 1), &existing).unwrap().bindings.len(), 1);
     assert_eq!(update(2, &flow("sip:a@192.0.2.1:1", 2), &existing).unwrap().bindings.len(), 2);
+}
+
+fn outbound(mode: Outbound, headers: &str) -> Result<bool, Refusal> {
+    let policy = Policy { outbound: mode, ..Policy::default() };
+    let register = register(1, headers);
+    let applied = apply(&register, &[] as &[Binding], &policy, NOW).map(|_| ());
+    let outcome = uses_outbound(&register, &policy);
+    assert_eq!(applied.err(), outcome.err(), "{headers}");
+    outcome
+}
+
+const FLOW: &str = "Contact: <sip:a@h>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n";
+
+// RFC 5626 section 6: the 200 requires outbound when the user agent supports it and asks for a flow.
+#[test]
+fn a_flow_needs_support_instance_and_reg_id() {
+    let supported = |contact: &str| outbound(Outbound::Offered, &format!("Supported: path, outbound\r\n{contact}"));
+    assert_eq!(supported(FLOW), Ok(true));
+    assert_eq!(supported("Contact: <sip:a@h>;reg-id=1\r\n"), Ok(false));
+    assert_eq!(supported("Contact: <sip:a@h>;+sip.instance=\"<urn:uuid:1>\"\r\n"), Ok(false));
+    for id in ["0", "2147483648", "-1", "x"] {
+        let contact = format!("Contact: <sip:a@h>;reg-id={id};+sip.instance=\"<urn:uuid:1>\"\r\n");
+        assert_eq!(supported(&contact), Ok(false), "{id}");
+    }
+    assert_eq!(outbound(Outbound::Offered, FLOW), Ok(false));
+    assert_eq!(supported("Contact: *\r\nExpires: 0\r\n"), Ok(false));
+}
+
+#[test]
+fn a_registrar_without_outbound_refuses_who_requires_it() {
+    assert_eq!(outbound(Outbound::Off, &format!("Require: outbound\r\n{FLOW}")), Err(Refusal::OutboundOff));
+    assert_eq!(outbound(Outbound::Off, &format!("Supported: outbound\r\n{FLOW}")), Ok(false));
+    assert_eq!(outbound(Outbound::Demanded, FLOW), Err(Refusal::OutboundUnsupported));
+    assert_eq!(outbound(Outbound::Demanded, &format!("Require: outbound\r\n{FLOW}")), Ok(true));
+}
+
+// RFC 5626 section 6: 439.
+#[test]
+fn a_first_hop_without_outbound_is_told_of() {
+    let through = |path: &str| {
+        let vias = "Via: SIP/2.0/UDP edge;branch=z9hG4bK2\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n";
+        outbound(Outbound::Offered, &format!("{vias}{path}Supported: path, outbound\r\n{FLOW}"))
+    };
+    assert_eq!(through("Path: <sip:token@edge;lr;ob>\r\n"), Ok(true));
+    assert_eq!(through("Path: <sip:inner;lr>, <sip:token@edge;lr;ob>\r\n"), Ok(true));
+    assert_eq!(through("Path: <sip:token@edge;lr;ob>, <sip:first;lr>\r\n"), Err(Refusal::FirstHop));
+    assert_eq!(through(""), Err(Refusal::FirstHop));
+}
+
+// RFC 5626 section 6: "more than one contact with a reg-id" is 400.
+#[test]
+fn one_register_sets_up_one_flow() {
+    let second = FLOW.replace("reg-id=1", "reg-id=2");
+    let both = format!("Supported: outbound\r\n{FLOW}{second}");
+    assert_eq!(outbound(Outbound::Offered, &both), Err(Refusal::SeveralFlows));
+    let one_goes = both.replace("reg-id=2", "reg-id=2;expires=0");
+    assert_eq!(outbound(Outbound::Offered, &one_goes), Ok(true));
+}
+
+#[test]
+fn without_outbound_reg_id_counts_where_the_policy_says_so() {
+    let binding = |trusts_reg_id| {
+        let policy = Policy { trusts_reg_id, ..Policy::default() };
+        update_by(&register(1, FLOW), &[], &policy, NOW).unwrap().bindings.remove(0)
+    };
+    assert_eq!((binding(true).reg_id, binding(false).reg_id), (1, 0));
+    assert_eq!(bound("Contact: <sip:a@h>;reg-id=1\r\n")[0].reg_id, 0);
+}
+
+// RFC 5627 section 5.1.
+#[test]
+fn gruus_that_a_phone_claims_are_not_taken() {
+    let headers = "Contact: <sip:a@h>;pub-gruu=\"sip:x@y;gr=1\";temp-gruu=\"sip:x@y;gr\";+x\r\n";
+    assert_eq!(bound(headers)[0].params, ";+x");
+}
+
+#[test]
+fn lifetimes_are_spread_and_preferences_set_by_the_policy() {
+    let by =
+        |headers: &str, policy: Policy| update_by(&register(1, headers), &[], &policy, NOW).unwrap().bindings.remove(0);
+    let spread = Policy { shortens: 50, shortens_default: 10, ..Policy::default() };
+    assert_eq!(by("Contact: <sip:a@h>;expires=1000\r\n", spread.clone()).expires, 1_000_500);
+    assert_eq!(by("Contact: <sip:a@h>;expires=60\r\n", spread.clone()).expires, 1_000_060);
+    assert_eq!(by("Contact: <sip:a@h>\r\n", spread).expires, 1_003_240);
+    let preferred = Policy { default_q: Some(380), ..Policy::default() };
+    assert_eq!(by("Contact: <sip:a@h>\r\n", preferred.clone()).q, Some(380));
+    assert_eq!(by("Contact: <sip:a@h>;q=1\r\n", preferred.clone()).q, Some(1000));
+    assert_eq!(by("Contact: <sip:a@h>;q=1\r\n", Policy { forced_q: Some(5), ..preferred }).q, Some(5));
+}
+
+#[test]
+fn a_contact_longer_than_is_taken_is_refused() {
+    let policy = Policy { max_contact_length: 10, ..Policy::default() };
+    let outcome = |uri: &str| update_by(&register(1, &format!("Contact: <{uri}>\r\n")), &[], &policy, NOW).err();
+    assert_eq!(outcome("sip:abc@de"), None);
+    assert_eq!(outcome("sip:abc@def"), Some(Refusal::LongContact));
 }

@@ -118,7 +118,16 @@ impl Node {
 }
 
 fn to_peer(peer: SocketAddr, protocol: Protocol, token: u64) -> Destination<'static> {
-    Destination { connection: None, peer, protocol, local: None, server_name: None, may_connect: true, token }
+    Destination {
+        connection: None,
+        peer,
+        protocol,
+        local: None,
+        server_name: None,
+        may_connect: true,
+        is_bound: false,
+        token,
+    }
 }
 
 fn back(connection: &Connection) -> Destination<'static> {

@@ -269,3 +269,20 @@ async fn a_request_that_nobody_answers_ends_with_the_idle_time() {
     node.request().await;
     assert_eq!(node.closed().await, Closed::Idle);
 }
+
+#[tokio::test]
+async fn what_is_bound_to_a_connection_takes_no_other() {
+    let mut node = Node::new(StreamSettings::default());
+    let address = node.listen(Protocol::Tcp);
+    let client = client(address);
+    write(&client, b"x\n");
+    let (connection, _) = node.message().await;
+    let bound = Destination { is_bound: true, ..back(&connection) };
+    node.send(bound, "by flow\n").unwrap();
+    assert_eq!(read(&client, 8).await, b"by flow\n");
+    // The number of a connection that is gone, and one that leads to somebody else now.
+    let unknown = Destination { connection: Some(ConnectionId(u64::MAX)), ..bound };
+    assert_eq!(node.send(unknown, "x\n"), Err(Refused::NoConnection));
+    let elsewhere = Destination { peer: "127.0.0.1:9".parse().unwrap(), ..bound };
+    assert_eq!(node.send(elsewhere, "x\n"), Err(Refused::NoConnection));
+}
