@@ -82,6 +82,8 @@ impl Servers {
             "-l",
             &format!("udp:{registrar_at}"),
         ]);
+        // The Path leads back by the transport at which the phone is known.
+        kamailio.args(["-l", &format!("tcp:{registrar_at}")]);
         kamailio.arg("-Y").arg(scratch.path()).arg("-P").arg(scratch.file("kamailio.pid"));
         let registrar = Process::start("kamailio", &mut kamailio);
         let mut ser = Command::new(program_file("ser"));
