@@ -6,7 +6,7 @@ ARGS ?=
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test check deb bench instructions record-instructions licences fuzz peers
+.PHONY: help run test check deb optimised bench instructions record-instructions licences fuzz peers
 
 help: ## Lists these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -30,6 +30,9 @@ check: peers ## The fast loop: format, lints, unit tests, tidy
 deb: ## Builds a Debian package: target/deb/ser_VERSION_ARCHITECTURE.deb
 	$(CARGO) build --release -p server
 	$(CARGO) xtask deb
+
+optimised: peers ## Builds ser in target/optimised, steered by what runs under load: a fifth faster, three times as long
+	$(CARGO) xtask optimise
 
 bench: peers ## Measures ser beside Kamailio and a bare relay, and records it in bench/RESULTS.md
 	$(CARGO) build --release -p server -p bench

@@ -1,13 +1,15 @@
-//! Repository chores: `cargo xtask tidy`, `cargo xtask reference` and `cargo xtask deb`.
+//! Repository chores: `cargo xtask tidy`, `cargo xtask reference`, `cargo xtask deb` and `cargo xtask optimise`.
 #![forbid(unsafe_code)]
 
 mod deb;
+mod optimise;
 mod tidy;
 
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage: cargo xtask tidy                 checks the rules that the compiler and clippy cannot
        cargo xtask deb [--binaries DIR] [--out DIR]  packs ser and serctl for Debian; DIRs: target/release, target/deb
+       cargo xtask optimise             builds ser and serctl in target/optimised, steered by what runs under load
        cargo xtask reference [--check]  writes docs/reference from the modules' tables";
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -15,6 +17,10 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => tidy::run(),
         ["deb", ref options @ ..] => deb(options),
+        ["optimise"] => {
+            println!("{}", optimise::run()?.display());
+            Ok(ExitCode::SUCCESS)
+        }
         ["reference"] => reference(&[]),
         ["reference", "--check"] => reference(&["--check"]),
         _ => {

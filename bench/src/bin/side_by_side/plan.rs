@@ -56,7 +56,8 @@ impl Plan {
 
     fn standard() -> Plan {
         let kamailio = [1, 2, 4, 8].map(Subject::Kamailio);
-        let subjects = [Subject::Relay].into_iter().chain(kamailio).chain([Subject::Ser(Some(1)), Subject::Ser(None)]);
+        let ser = [Some(1), None].into_iter().flat_map(|workers| [Subject::Ser(workers), Subject::Optimised(workers)]);
+        let subjects = [Subject::Relay].into_iter().chain(kamailio).chain(ser);
         Plan {
             subjects: subjects.collect(),
             rounds: 4,

@@ -22,6 +22,8 @@ pub(crate) enum Subject {
     Kamailio(u32),
     /// `ser` with so many workers; `None` leaves it its own choice.
     Ser(Option<u32>),
+    /// The same, of `make optimised`.
+    Optimised(Option<u32>),
 }
 
 impl Subject {
@@ -32,6 +34,8 @@ impl Subject {
             Subject::Kamailio(children) => format!("Kamailio, {children} workers"),
             Subject::Ser(None) => "ser, own choice of workers".into(),
             Subject::Ser(Some(workers)) => format!("ser, {workers} workers"),
+            Subject::Optimised(None) => "optimised ser, own choice".into(),
+            Subject::Optimised(Some(workers)) => format!("optimised ser, {workers} workers"),
         }
     }
 
@@ -42,6 +46,7 @@ impl Subject {
             Subject::Relay => beside("relay")?,
             Subject::Kamailio(_) => PathBuf::from("/usr/sbin/kamailio"),
             Subject::Ser(_) => beside("ser")?,
+            Subject::Optimised(_) => beside("../optimised/ser")?,
         };
         program.exists().then_some(program)
     }
@@ -59,7 +64,7 @@ impl Subject {
                 arguments.extend(["-P".into(), folder.join("pid").into(), "-Y".into(), folder.into()]);
                 arguments.extend(["-f".into(), path_of(script)]);
             }
-            Subject::Ser(workers) => {
+            Subject::Ser(workers) | Subject::Optimised(workers) => {
                 arguments.extend(["-f".into(), path_of(script), "-l".into(), format!("udp:{address}").into()]);
                 arguments.extend(["--data-dir".into(), folder.into()]);
                 arguments.extend(workers.into_iter().flat_map(|count| ["--workers".into(), count.to_string().into()]));
