@@ -130,7 +130,8 @@ fn with_trace_mode_everything_is_traced_until_it_is_switched_off() {
     let subject = Subject::start_ser(&tracing(&to.to_string()).define("ALL"));
     let phone = Endpoint::new(subject.address(Wire::Udp4));
     let seen = || status(&subject, &["check"])["Sent"].as_i64().unwrap_or_default();
-    // The harness has asked as well until the server was there.
+    // The harness has asked as well until the server was there, and what leaves is traced after it has left.
+    assert!(subject.process().wait_until(PATIENCE, || seen() > 0 && seen() % 3 == 0), "{}", seen());
     let before = seen();
     // Three: what comes, what the script logs, what leaves.
     ask(&phone, "OPTIONS", "one");

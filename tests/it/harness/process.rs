@@ -99,6 +99,13 @@ impl Process {
         }
     }
 
+    /// Waits until the child has written `text`: what it has done may be seen before what it has said.
+    pub(crate) fn shall_say(&self, text: &str, within: Duration) {
+        if !self.wait_until(within, || self.log().contains(text)) {
+            self.fail(&format!("did not say \"{text}\""));
+        }
+    }
+
     /// Whether the child has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.shared.lock().exit.is_some()

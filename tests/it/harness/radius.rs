@@ -98,6 +98,11 @@ impl RadiusServer {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    /// Waits until it has said `text`.
+    pub(crate) fn shall_say(&self, text: &str) {
+        self.process.as_ref().expect("it runs").shall_say(text, PATIENCE);
+    }
+
     /// What accounting has written down, a text for each record.
     pub(crate) fn records(&self) -> Vec<String> {
         let text = fs::read_to_string(self.scratch.file("detail")).unwrap_or_default();
