@@ -43,9 +43,12 @@ impl Pair {
         let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
         let streams = Arc::new(Streams::new(runtime.handle().clone(), StreamSettings::default(), sink));
         let links = Links { mailboxes: Mailboxes::clone(&mailboxes), streams };
-        let workers = Worker::all(&shared, with_sockets, &links).unwrap();
-        let workers = workers.into_iter().enumerate().filter(|(number, _)| running.contains(number));
-        let threads = workers.map(|(_, worker)| thread::spawn(|| worker.run())).collect();
+        let workers = Worker::all(&shared, with_sockets, &links).into_iter().enumerate();
+        let mut threads = Vec::new();
+        for (_, (worker, receivers)) in workers.filter(|(number, _)| running.contains(number)) {
+            threads.push(thread::spawn(|| worker.run()));
+            receivers.into_iter().for_each(|receiver| drop(thread::spawn(move || receiver.run())));
+        }
         let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
         phone.set_read_timeout(Some(PATIENCE)).unwrap();
         Pair { shared, mailboxes, addresses, threads, phone, _runtime: runtime }

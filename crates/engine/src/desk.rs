@@ -3,9 +3,9 @@
 //! A datagram may reach another worker than the one that owns its call. Waking the owner for it costs more than
 //! the call itself at moderate load, so the receiver looks whether the owner's desk is free and then does the work in
 //! its place; only a desk that is in use gets mail ([decision 0004](../../../docs/decisions/0004-acting-for-the-owner.md)).
-//! Nobody waits for a desk but its owner, and nobody holds two, so there is no order of locks to keep.
+//! Nobody waits for a desk but its owner's own threads, and nobody holds two, so there is no order of locks to keep.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,8 +26,8 @@ pub(crate) type Desks = Arc<[Place]>;
 /// Where a desk stands.
 pub(crate) struct Place {
     desk: Mutex<Desk>,
-    /// Whether the owner waits for it: others then leave it alone, or on a busy day the owner never gets its turn.
-    is_wanted: AtomicBool,
+    /// How many of the owner's threads wait for it: others then leave it alone, or on a busy day these never get their turn.
+    wanted: AtomicUsize,
 }
 
 /// A message on its way to the worker that owns it.
@@ -57,8 +57,11 @@ pub(crate) enum Next {
 
 /// The longest sleep while the server drains: how late a worker notices that all others are done.
 const DRAIN_SLEEP: Duration = Duration::from_millis(20);
-/// The longest sleep: a turn without reason costs nothing, a forgotten one much.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// The longest sleep. Shorter than timers A and E at first, so that a receiver which has begun a transaction need not wake the
+/// owner for them; four turns a second without reason cost nothing.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// How late a timer may be: on a busy day there is one in each millisecond, and receivers see to them in passing.
+const GRAIN: Duration = Duration::from_millis(4);
 
 impl Desk {
     pub(crate) fn new(core: Core, inbox: Inbox<Mail>) -> Desk {
@@ -127,7 +130,7 @@ impl Desk {
             return Next::Stop;
         }
         let longest = if self.stop_at.is_some() { DRAIN_SLEEP } else { LONGEST_SLEEP };
-        let until = self.core.deadline().map(|deadline| deadline.saturating_duration_since(now));
+        let until = self.core.deadline().map(|deadline| deadline.saturating_duration_since(now).max(GRAIN));
         let sleep = until.unwrap_or(longest).min(longest);
         self.wakes_at = now + sleep;
         Next::Sleep(now, sleep)
@@ -158,20 +161,20 @@ impl Desk {
 }
 
 impl Place {
-    /// The owner's way to its desk: waits for whoever works there in its place.
+    /// The way of the owner's threads to its desk: waits for whoever works there.
     pub(crate) fn own(&self) -> MutexGuard<'_, Desk> {
         if let Some(desk) = self.try_lock() {
             return desk;
         }
-        self.is_wanted.store(true, Ordering::Relaxed);
+        self.wanted.fetch_add(1, Ordering::Relaxed);
         let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_wanted.store(false, Ordering::Relaxed);
+        self.wanted.fetch_sub(1, Ordering::Relaxed);
         desk
     }
 
     /// The desk, if nobody works at it at the moment, or waits to.
     pub(crate) fn free(&self) -> Option<MutexGuard<'_, Desk>> {
-        if self.is_wanted.load(Ordering::Relaxed) { None } else { self.try_lock() }
+        if self.wanted.load(Ordering::Relaxed) > 0 { None } else { self.try_lock() }
     }
 
     fn try_lock(&self) -> Option<MutexGuard<'_, Desk>> {
@@ -190,7 +193,7 @@ pub(crate) fn desks(shared: &Arc<Shared>, inboxes: Vec<Inbox<Mail>>) -> Desks {
         let mut core = Core::new(number as u16, Arc::clone(shared), Instant::now());
         core.set_worker_count(count);
         core.set_clock(Instant::now);
-        Place { desk: Mutex::new(Desk::new(core, inbox)), is_wanted: AtomicBool::new(false) }
+        Place { desk: Mutex::new(Desk::new(core, inbox)), wanted: AtomicUsize::new(0) }
     };
     inboxes.into_iter().enumerate().map(desk).collect()
 }

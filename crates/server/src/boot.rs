@@ -187,10 +187,16 @@ impl Core {
         let mut threads = Vec::new();
         let links = Links { mailboxes: Mailboxes::clone(&self.mailboxes), streams: Arc::clone(&self.streams) };
         let own = std::mem::take(&mut self.own).into_iter();
-        let workers = Worker::all(&self.shared, own, &links).context("cannot make the workers")?;
-        for (number, worker) in workers.into_iter().enumerate() {
-            let thread = std::thread::Builder::new().name(format!("worker {number}"));
-            threads.push(thread.spawn(move || worker.run()).context("cannot start a worker")?);
+        let named = |name: &str, number: usize| std::thread::Builder::new().name(format!("{name} {number}"));
+        for (number, (worker, receivers)) in Worker::all(&self.shared, own, &links).into_iter().enumerate() {
+            threads.push(named("worker", number).spawn(move || worker.run()).context("cannot start a worker")?);
+            for receiver in receivers {
+                let run = move || {
+                    receiver.run();
+                    Ok(())
+                };
+                threads.push(named("receiver", number).spawn(run).context("cannot start a receiver")?);
+            }
         }
         Ok(threads)
     }

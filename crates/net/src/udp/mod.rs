@@ -10,6 +10,7 @@ mod send;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -45,7 +46,10 @@ impl Default for UdpOptions {
     }
 }
 
-/// A bound UDP socket, never connected, non-blocking.
+/// How long [`UdpSocket::wait`] waits at most: how late its caller notices that it is to stop.
+pub const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A bound UDP socket, never connected. Only [`UdpSocket::wait`] waits.
 ///
 /// May be shared between threads: the batches hold all state of reading and writing.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ impl UdpSocket {
     /// What the kernel says: the address is in use, is not of this host, or is forbidden.
     pub fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-        socket.set_nonblocking(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
@@ -90,7 +94,8 @@ impl UdpSocket {
     pub fn adopt(socket: OwnedFd, options: &UdpOptions) -> io::Result<UdpSocket> {
         let socket = Socket::from(socket);
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        socket.set_nonblocking(true)?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         if let Some(bytes) = options.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
@@ -132,17 +137,19 @@ impl UdpSocket {
         batch.fill(self)
     }
 
-    /// Reads one datagram, at less cost than [`UdpSocket::receive`] where no second one waits.
+    /// Waits for one datagram and reads it; 0 after [`PATIENCE`], and when an ICMP error has come instead.
+    ///
+    /// Of all ways to sleep until a datagram arrives this one costs least: a single system call.
     ///
     /// # Errors
     /// As [`UdpSocket::receive`].
-    pub fn receive_one(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+    pub fn wait(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         batch.fill_one(self)
     }
 
     /// Hands over what ICMP reported of earlier datagrams: peer and kind of error.
     ///
-    /// The socket polls as erroneous until the queue is empty; this empties it.
+    /// To be called after a batch [has met an error](ReceiveBatch::has_met_error): the kernel says so once.
     pub fn take_errors(&self, on_error: impl FnMut(SocketAddr, io::ErrorKind)) {
         error_queue::drain(self, on_error);
     }

@@ -22,6 +22,7 @@ pub struct ReceiveBatch {
     local: SocketAddr,
     is_wildcard: bool,
     filled: usize,
+    has_met_error: bool,
     /// Slots from the first on whose headers the kernel may have written to since they were aimed.
     touched: usize,
 }
@@ -62,6 +63,7 @@ impl ReceiveBatch {
             local: SocketAddr::from(([0, 0, 0, 0], 0)),
             is_wildcard: false,
             filled: 0,
+            has_met_error: false,
             touched: SLOTS,
         }
     }
@@ -77,8 +79,19 @@ impl ReceiveBatch {
         SLOTS
     }
 
+    /// Whether the last reading met an error that ICMP had left: [`UdpSocket::take_errors`] has what it was.
+    #[must_use]
+    pub fn has_met_error(&self) -> bool {
+        self.has_met_error
+    }
+
     pub(super) fn fill(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_many(socket, libc::MSG_DONTWAIT)
+    }
+
+    fn receive_many(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<usize> {
         self.filled = 0;
+        self.has_met_error = false;
         self.local = socket.local;
         if self.is_wildcard != socket.is_wildcard {
             self.is_wildcard = socket.is_wildcard;
@@ -96,7 +109,7 @@ impl ReceiveBatch {
                     socket.as_raw_fd(),
                     self.headers.as_mut_ptr(),
                     SLOTS as libc::c_uint,
-                    libc::MSG_DONTWAIT as _,
+                    flags as _,
                     ptr::null_mut(),
                 )
             };
@@ -110,52 +123,57 @@ impl ReceiveBatch {
             if error.kind() == io::ErrorKind::WouldBlock {
                 return Ok(0);
             }
-            if error.kind() != io::ErrorKind::Interrupted && !is_left_by_icmp(&error) {
+            if error.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            if !is_left_by_icmp(&error) {
                 return Err(error);
+            }
+            self.has_met_error = true;
+            if flags & libc::MSG_DONTWAIT == 0 {
+                return Ok(0);
             }
         }
         Ok(0)
     }
 
-    /// As `fill`, for one datagram and with the plainest call there is: `recvmmsg` reads a header and a list of parts for each
+    /// Waits for one datagram, with the plainest call there is: `recvmmsg` reads a header and a list of parts for each
     /// datagram and then looks whether there is another, which is a third more for the one that comes at moderate load.
     pub(super) fn fill_one(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         if socket.is_wildcard {
             // Only a header has room for the address that a datagram was sent to.
-            return self.fill(socket);
+            return self.receive_many(socket, libc::MSG_WAITFORONE);
         }
         self.filled = 0;
+        self.has_met_error = false;
         self.local = socket.local;
         self.touched = if self.is_wildcard { SLOTS } else { self.touched.max(1) };
         self.is_wildcard = false;
-        for _ in 0..SLOTS {
-            let mut address_len = RAW_ADDRESS_LEN;
-            // SAFETY: buffer and address are memory of this value, held exclusively, with their true lengths.
-            let received = unsafe {
-                libc::recvfrom(
-                    socket.as_raw_fd(),
-                    self.bytes.as_mut_ptr().cast(),
-                    SLOT_LEN,
-                    libc::MSG_DONTWAIT,
-                    ptr::from_mut(&mut self.addresses[0]).cast(),
-                    &raw mut address_len,
-                )
-            };
-            if let Ok(received) = u32::try_from(received) {
-                self.headers[0].msg_len = received;
-                self.headers[0].msg_hdr.msg_flags = 0;
-                self.filled = 1;
-                return Ok(1);
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() == io::ErrorKind::WouldBlock {
-                return Ok(0);
-            }
-            if error.kind() != io::ErrorKind::Interrupted && !is_left_by_icmp(&error) {
-                return Err(error);
-            }
+        let mut address_len = RAW_ADDRESS_LEN;
+        // SAFETY: buffer and address are memory of this value, held exclusively, with their true lengths.
+        let received = unsafe {
+            libc::recvfrom(
+                socket.as_raw_fd(),
+                self.bytes.as_mut_ptr().cast(),
+                SLOT_LEN,
+                0,
+                ptr::from_mut(&mut self.addresses[0]).cast(),
+                &raw mut address_len,
+            )
+        };
+        if let Ok(received) = u32::try_from(received) {
+            self.headers[0].msg_len = received;
+            self.headers[0].msg_hdr.msg_flags = 0;
+            self.filled = 1;
+            return Ok(1);
         }
-        Ok(0)
+        let error = io::Error::last_os_error();
+        self.has_met_error = is_left_by_icmp(&error);
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+            _ if self.has_met_error => Ok(0),
+            _ => Err(error),
+        }
     }
 
     /// Aims the headers at the buffers where the kernel has overwritten the lengths in them. At low

@@ -84,9 +84,10 @@ impl SendBatch {
     /// empty afterwards, flush again once the socket is writable.
     ///
     /// `on_error` hears of each datagram that the kernel refused (no route, too long); the others
-    /// go on.
-    pub fn flush(&mut self, socket: &UdpSocket, mut on_error: impl FnMut(SocketAddr, io::Error)) {
+    /// go on. Gives whether an error was met that ICMP had left: [`UdpSocket::take_errors`] has what it was.
+    pub fn flush(&mut self, socket: &UdpSocket, mut on_error: impl FnMut(SocketAddr, io::Error)) -> bool {
         let mut retried = false;
+        let mut has_met_error = false;
         while self.sent < self.waiting.len() {
             let end = self.waiting.len().min(self.sent + CHUNK);
             let chunk = &self.waiting[self.sent..end];
@@ -95,11 +96,14 @@ impl SendBatch {
                     self.sent += sent;
                     retried = false;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return has_met_error,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The error may belong to an earlier datagram (see `is_left_by_icmp`); the
                 // second failure in a row is this one's own.
-                Err(error) if is_left_by_icmp(&error) && !retried => retried = true,
+                Err(error) if is_left_by_icmp(&error) && !retried => {
+                    retried = true;
+                    has_met_error = true;
+                }
                 Err(error) => {
                     on_error(self.waiting[self.sent].to, error);
                     self.sent += 1;
@@ -110,6 +114,7 @@ impl SendBatch {
         self.waiting.clear();
         self.bytes.clear();
         self.sent = 0;
+        has_met_error
     }
 
     /// Gives the room of sent datagrams back while others still wait.

@@ -153,9 +153,13 @@ const STOP: Duration = Duration::from_secs(60);
 /// # Errors
 /// When none runs, or when it does not end.
 pub(crate) fn stop(client: &Client) -> Result<()> {
+    let process = client.call("core.info", &[])?["pid"].clone();
     client.call("core.drain", &[])?;
     let begin = Instant::now();
-    while client.is_served() {
+    // It takes no more commands a moment before it gives its addresses up. A process that has ended has no program.
+    let program = format!("/proc/{process}/exe");
+    let is_there = || !std::fs::read_link(&program).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    while client.is_served() || is_there() {
         if begin.elapsed() > STOP {
             bail!("the server still runs after {} seconds; `serctl core.kill 9` ends it at once", STOP.as_secs());
         }
