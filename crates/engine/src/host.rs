@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use module_api::{
     Context, Host, HttpAnswer, Job, JsonRpc, Level, Matched, NewTransaction, OnAnswer, OwnRequest, Pending, RelayError,
-    RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, Standing, Target, TransactionKey, Watch,
+    RelayOptions, Reply, ReplyError, RouteId, RouteKind, Socket, Standing, Target, TransactionKey, Watch, Zone,
 };
 use sip_message::Transport;
 
@@ -22,6 +22,10 @@ impl Host for Core {
 
     fn unix_time(&self) -> Duration {
         self.unix_time
+    }
+
+    fn zone(&self, unix: i64) -> Zone {
+        self.shared.settings.zone.map_or_else(Zone::utc, |zone| zone(unix))
     }
 
     fn random(&mut self) -> u64 {

@@ -34,6 +34,8 @@ pub struct Settings {
     /// Says from which of its addresses the host would send to a peer; none: the socket that a request came to is
     /// preferred, wherever it goes.
     pub source_toward: Option<fn(std::net::SocketAddr) -> Option<std::net::IpAddr>>,
+    /// How clocks on the wall stand to UTC at a time in seconds since 1970; none: the server lives in UTC.
+    pub zone: Option<fn(i64) -> module_api::Zone>,
     /// The extended attributes whose fields become parameters of our Via, and its address and port.
     pub via_records: ViaRecords,
     /// The number of this instance among several, for Vias that shall tell it; 0: none.
@@ -63,6 +65,7 @@ impl Default for Settings {
             asks_rport: false,
             replies_to_via: false,
             source_toward: None,
+            zone: None,
             via_records: ViaRecords::default(),
             server_id: 0,
             udp_mtu: 1300,

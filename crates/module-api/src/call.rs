@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regex::bytes::Regex;
 
-use crate::{Context, Dialect, Host, RouteId, State, Value, Variable};
+use crate::{Calendar, Context, Dialect, Host, RouteId, State, Value, Variable};
 
 /// An argument, evaluated.
 #[derive(Clone)]
@@ -102,6 +102,24 @@ impl<'a> Call<'a> {
             Some(Arg::Route(route)) => Some(*route),
             _ => None,
         }
+    }
+
+    /// What the variable that argument `n` names holds; undefined where the argument is none.
+    pub fn read_output(&mut self, n: usize) -> Value {
+        let Some(Arg::Variable(output)) = self.args.get(n) else { return Value::Null };
+        let selector = crate::Selector { key: output.key.as_ref(), index: output.index };
+        let mut call = Call::new(self.context, self.host, &[], &output.state, self.dialect);
+        (output.variable.read)(&mut call, &selector)
+    }
+
+    /// The time now, as a clock on the wall where the server is shows it.
+    pub fn local_time(&self) -> Calendar {
+        self.local_time_of(i64::try_from(self.host.unix_time().as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// A time in seconds since 1970, as a clock on the wall where the server is shows it.
+    pub fn local_time_of(&self, unix: i64) -> Calendar {
+        Calendar::at(unix, self.host.zone(unix))
     }
 
     /// Writes `value` to the variable that argument `n` names.

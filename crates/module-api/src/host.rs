@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sip_message::{Message, Transport};
 
 use crate::{
-    Context, HttpAnswer, Job, JsonRpc, OnAnswer, OwnRequest, RouteId, RouteKind, Target, TransactionKey, Watch,
+    Context, HttpAnswer, Job, JsonRpc, OnAnswer, OwnRequest, RouteId, RouteKind, Target, TransactionKey, Watch, Zone,
 };
 
 /// The server as a module sees it: time, names, transactions and sending.
@@ -21,6 +21,12 @@ pub trait Host {
 
     /// The wall clock, since 1970-01-01 00:00 UTC.
     fn unix_time(&self) -> Duration;
+
+    /// How clocks on the wall where the server is stand to UTC at a time, in seconds since 1970.
+    fn zone(&self, unix: i64) -> Zone {
+        let _ = unix;
+        Zone::utc()
+    }
 
     /// Unpredictable bits.
     fn random(&mut self) -> u64;

@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+pub mod calendar;
 mod call;
 mod command;
 mod context;
+mod core_hash;
 mod data;
 mod dns;
 mod function;
@@ -27,14 +29,17 @@ mod statistic;
 mod value;
 mod variable;
 mod watch;
+mod web;
 
 pub use attributes::Attributes;
+pub use calendar::{Calendar, Zone};
 pub use call::{Arg, Call, OutputVariable};
 pub use command::{Answer, ArgumentKind, Command, CommandCall, CommandError, CommandParam};
 pub use context::{
     Arrival, Context, FLAG_COUNT, Flow, Hooks, Notes, OwnVia, RecordRoute, Restore, SelectedInstances, SocketId,
     Target, TransactionKey, Tuning,
 };
+pub use core_hash::core_hash;
 pub use data::Data;
 pub use dns::{Dns, DnsAnswer, DnsKind, DnsPointer, DnsRecords, DnsService};
 pub use function::{Function, Param, ParamKind};
@@ -59,3 +64,4 @@ pub use statistic::{Counter, Gauge, PeerFigures, RatioReading, Reading, Statisti
 pub use value::Value;
 pub use variable::{Index, KeyRule, Other, Selector, Variable, WriteVariable};
 pub use watch::{Extent, FindWatcher, Sighting, Watch, Watcher};
+pub use web::{Web, WebAnswer, WebExchange, WebRequest};

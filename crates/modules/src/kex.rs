@@ -4,6 +4,8 @@ use bytes::Bytes;
 use module_api::{Call, Function, Module, Outcome, Param, ParamKind, Routes, Target, Value};
 use sip_message::Uri;
 
+use crate::flag_set::{self, FlagSet};
+
 /// Functions of Kamailio's module kex.
 pub static MODULE: Module = Module {
     name: "kex",
@@ -134,6 +136,19 @@ const PRINTF: Function = Function {
 /// The flags of this run of the script.
 pub(crate) struct ScriptFlags(pub(crate) u32);
 
+impl FlagSet for ScriptFlags {
+    const COUNT: u32 = 32;
+    const WRONG: &'static str = "not a flag from 0 to 31";
+
+    fn load(call: &Call<'_>) -> u64 {
+        call.context.note::<ScriptFlags>().map_or(0, |flags| flags.0.into())
+    }
+
+    fn store(call: &mut Call<'_>, flags: u64) {
+        call.context.set_note(ScriptFlags(flags as u32));
+    }
+}
+
 const SCRIPT_FLAG: &[Param] = &[Param::required("flag", ParamKind::Flag)];
 
 const SETSFLAG: Function = Function {
@@ -142,7 +157,7 @@ const SETSFLAG: Function = Function {
     routes: Routes::ANY,
     doc: "Sets a flag of this run of the script, which does not follow the transaction.",
     example: "setsflag(1);",
-    run: |call| with_script_flags(call, |flags, bit| flags | bit),
+    run: flag_set::set::<ScriptFlags>,
 };
 
 const RESETSFLAG: Function = Function {
@@ -151,7 +166,7 @@ const RESETSFLAG: Function = Function {
     routes: Routes::ANY,
     doc: "Clears a flag of this run of the script.",
     example: "resetsflag(1);",
-    run: |call| with_script_flags(call, |flags, bit| flags & !bit),
+    run: flag_set::reset::<ScriptFlags>,
 };
 
 const ISSFLAGSET: Function = Function {
@@ -160,10 +175,7 @@ const ISSFLAGSET: Function = Function {
     routes: Routes::ANY,
     doc: "True when the flag of this run of the script is set.",
     example: "if (issflagset(1)) xlog(\"marked\\n\");",
-    run: |call| {
-        let flags = call.context.note::<ScriptFlags>().map_or(0, |flags| flags.0);
-        script_flag(call).is_some_and(|bit| flags & bit != 0).into()
-    },
+    run: flag_set::is_set::<ScriptFlags>,
 };
 
 const SETDEBUG: Function = Function {
@@ -183,18 +195,6 @@ const RESETDEBUG: Function = Function {
     example: "resetdebug();",
     run: |_| Outcome::TRUE,
 };
-
-fn script_flag(call: &Call<'_>) -> Option<u32> {
-    let flag = call.int(0).and_then(|flag| u32::try_from(flag).ok())?;
-    1_u32.checked_shl(flag)
-}
-
-fn with_script_flags(call: &mut Call<'_>, act: fn(u32, u32) -> u32) -> Outcome {
-    let Some(bit) = script_flag(call) else { return Outcome::FALSE };
-    let flags = call.context.note::<ScriptFlags>().map_or(0, |flags| flags.0);
-    call.context.set_note(ScriptFlags(act(flags, bit)));
-    Outcome::TRUE
-}
 
 fn with_flags(call: &mut Call<'_>, act: impl FnOnce(&mut u32, u32)) -> Outcome {
     let flag = call.int(0).and_then(|flag| u32::try_from(flag).ok()).filter(|flag| *flag < module_api::FLAG_COUNT);

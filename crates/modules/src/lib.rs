@@ -57,16 +57,19 @@ pub mod textops;
 pub mod textopsx;
 pub mod tls;
 pub mod tm;
+pub mod tmrec;
 pub mod tmx;
 pub mod uac;
 pub mod uac_redirect;
 pub mod uri_db;
 pub mod usrloc;
+pub mod uuid;
 pub mod xhttp;
 pub mod xlog;
 
 mod contact_code;
 mod database;
+mod flag_set;
 mod glob;
 mod json_rpc;
 mod log_level;
@@ -162,10 +165,12 @@ static CATALOG: &[&Module] = &[
     &tls::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
+    &tmrec::MODULE,
     &tmx::MODULE,
     &uac::MODULE,
     &uac_redirect::MODULE,
     &usrloc::MODULE,
+    &uuid::MODULE,
     &xhttp::MODULE,
     &xlog::MODULE,
     &domain::MODULE,

@@ -21,6 +21,7 @@ pub(crate) struct FakeHost {
     pub(crate) relay: Result<(), RelayError>,
     pub(crate) standing: Option<Standing>,
     pub(crate) unix_time: Duration,
+    pub(crate) zone: module_api::Zone,
     /// The routes that the script has, by name.
     pub(crate) routes: Vec<&'static str>,
     sockets: Vec<Socket>,
@@ -46,6 +47,7 @@ impl Default for FakeHost {
             relay: Ok(()),
             standing: None,
             unix_time: Duration::from_secs(1_700_000_000),
+            zone: module_api::Zone::utc(),
             routes: Vec::new(),
             sockets: vec![socket(Transport::Udp, 5060), socket(Transport::Tcp, 5060), socket(Transport::Tls, 5061)],
             start: Instant::now(),
@@ -61,6 +63,10 @@ impl Host for FakeHost {
 
     fn unix_time(&self) -> Duration {
         self.unix_time
+    }
+
+    fn zone(&self, _: i64) -> module_api::Zone {
+        self.zone.clone()
     }
 
     fn random(&mut self) -> u64 {
@@ -147,6 +153,11 @@ impl Host for FakeHost {
 
     fn cancel_branches(&mut self, _: TransactionKey) {
         self.done.push("cancel branches".into());
+    }
+
+    fn cancel_branch(&mut self, _: TransactionKey, branch: u16, all_but_it: bool) {
+        let which = if all_but_it { "branches but" } else { "branch" };
+        self.done.push(format!("cancel {which} {branch}"));
     }
 
     fn release(&mut self, _: &mut Context) {

@@ -6,6 +6,8 @@ use module_api::{
     Value, Variable,
 };
 
+use crate::flag_set::{self, FlagSet};
+
 /// Functions of Kamailio's module tmx. Others of them are in module tm.
 pub static MODULE: Module = Module {
     name: "tmx",
@@ -38,6 +40,7 @@ pub static MODULE: Module = Module {
         CANCEL_CALL_WITH_CODE,
         REPLY_CALL,
         DROP,
+        CANCEL_BRANCH,
         FLUSH_XFLAGS,
         VIA_FLAG_SET,
         VIA_FLAG_RESET,
@@ -138,6 +141,20 @@ const DROP: Function = Function {
     },
 };
 
+const CANCEL_BRANCH: Function = Function {
+    name: "t_cancel_branch_idx",
+    params: &[Param::required("branch", ParamKind::Int)],
+    routes: Routes::ANY,
+    doc: "Cancels one pending branch of the transaction, by its index as $T_branch_idx tells it. False without a transaction.",
+    example: "onreply_route[LATE] { if (t_check_status(\"183\")) t_cancel_branch_idx($T_branch_idx); }",
+    run: |call| {
+        let branch = call.int(0).and_then(|branch| u16::try_from(branch).ok());
+        let (Some(key), Some(branch)) = (call.context.transaction, branch) else { return Outcome::FALSE };
+        call.host.cancel_branch(key, branch, false);
+        Outcome::TRUE
+    },
+};
+
 const FLUSH_XFLAGS: Function = Function {
     name: "t_flush_xflags",
     params: &[],
@@ -155,7 +172,7 @@ const VIA_FLAG_SET: Function = Function {
     routes: Routes::ANY,
     doc: "Sets one of 32 flags, from 0, of the Via of the transaction's request. They last as long as the transaction.",
     example: "t_vbflag_set(4);",
-    run: |call| change_via_flags(call, |flags, bit| flags | bit),
+    run: flag_set::set::<ViaFlags>,
 };
 
 const VIA_FLAG_RESET: Function = Function {
@@ -164,7 +181,7 @@ const VIA_FLAG_RESET: Function = Function {
     routes: Routes::ANY,
     doc: "Clears a flag of the Via of the transaction's request.",
     example: "t_vbflag_reset(4);",
-    run: |call| change_via_flags(call, |flags, bit| flags & !bit),
+    run: flag_set::reset::<ViaFlags>,
 };
 
 const VIA_FLAG_IS_SET: Function = Function {
@@ -173,26 +190,25 @@ const VIA_FLAG_IS_SET: Function = Function {
     routes: Routes::ANY,
     doc: "True when a flag of the Via of the transaction's request is set.",
     example: "if (t_vbflag_is_set(4)) xlog(\"set\\n\");",
-    run: |call| via_flag(call).is_some_and(|bit| via_flags(call) & bit != 0).into(),
+    run: flag_set::is_set::<ViaFlags>,
 };
 
-/// The flags are kept among the attributes, which follow the transaction, under a name that no script can write.
-const VIA_FLAGS: Bytes = Bytes::from_static(b"\0viaflags");
+struct ViaFlags;
 
-fn via_flag(call: &Call<'_>) -> Option<i64> {
-    call.int(0).filter(|flag| (0..32).contains(flag)).map(|flag| 1 << flag)
+impl FlagSet for ViaFlags {
+    const COUNT: u32 = 32;
+    const WRONG: &'static str = "not a flag from 0 to 31";
+
+    fn load(call: &Call<'_>) -> u64 {
+        flag_set::among_attributes(call, VIA_FLAGS)
+    }
+
+    fn store(call: &mut Call<'_>, flags: u64) {
+        flag_set::into_attributes(call, VIA_FLAGS, flags);
+    }
 }
 
-fn via_flags(call: &Call<'_>) -> i64 {
-    call.context.avps.first(&VIA_FLAGS).map_or(0, Value::to_int)
-}
-
-fn change_via_flags(call: &mut Call<'_>, act: fn(i64, i64) -> i64) -> Outcome {
-    let Some(bit) = via_flag(call) else { return Outcome::fail("not a flag from 0 to 31") };
-    let flags = act(via_flags(call), bit);
-    call.context.avps.replace(VIA_FLAGS, Value::Int(flags));
-    Outcome::TRUE
-}
+const VIA_FLAGS: &[u8] = b"\0viaflags";
 
 /// Does something to the request that the first two arguments name.
 fn intervene(call: &mut Call<'_>, reply: impl FnOnce(&Call<'_>) -> Option<(u16, Bytes)>) -> Outcome {
@@ -230,6 +246,17 @@ mod tests {
         bench.context.kind = RouteKind::Failure;
         assert_eq!(bench.run(&MODULE, "t_is_request_route", &[]), -1);
         assert_eq!(bench.run(&MODULE, "t_is_failure_route", &[]), 1);
+    }
+
+    #[test]
+    fn a_branch_is_cancelled_only_in_a_transaction() {
+        let mut bench = Bench::invite();
+        let branch = |number| [module_api::Arg::Value(Value::Int(number))];
+        assert_eq!(bench.run_args(&MODULE, "t_cancel_branch_idx", &branch(1)), -1);
+        bench.context.transaction = Some(crate::testing::KEY);
+        assert_eq!(bench.run_args(&MODULE, "t_cancel_branch_idx", &branch(1)), 1);
+        assert_eq!(bench.run_args(&MODULE, "t_cancel_branch_idx", &branch(-1)), -1);
+        assert_eq!(bench.host.done, ["cancel branch 1"]);
     }
 
     #[test]

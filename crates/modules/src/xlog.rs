@@ -14,6 +14,8 @@ pub static MODULE: Module = Module {
     parameters: &[
         ignored("buf_size", "4096", "Has no effect: a line is as long as it must be."),
         ignored("prefix", "", "Has no effect: log lines of a script are marked as such by the server."),
+        ignored("log_colors", "", "Has no effect: the log carries no colours."),
+        ignored("auto_newline", "0", "Has no effect: each line of the log ends by itself."),
         ignored("force_color", "0", "Has no effect: the log carries no colours."),
         ignored("long_format", "0", "Has no effect."),
         ignored("log_facility", "", "Has no effect: where the log goes is a matter of the server's settings."),

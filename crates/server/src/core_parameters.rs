@@ -1,10 +1,11 @@
 //! What the core parameters of a script mean to the engine, to connections and to sockets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 use module_api::Socket;
 use net::dns::DnsSettings;
 use net::stream::StreamSettings;
@@ -83,6 +84,7 @@ pub(crate) fn engine(settings: &ScriptSettings, started: &Started) -> engine::Se
     engine.forces_rport = settings.flag("force_rport");
     engine.asks_rport = settings.flag("local_rport");
     engine.replies_to_via = settings.int("reply_to_via") != 0;
+    engine.zone = Some(zone);
     engine.source_toward = settings.flag("mhomed").then_some(net::udp::source_toward as _);
     engine.server_id = u32::try_from(settings.int("server_id")).unwrap_or(0);
     engine.via_records = engine::ViaRecords {
@@ -127,6 +129,19 @@ pub(crate) fn advertise(settings: &ScriptSettings, sockets: &mut [Socket]) {
         let own = socket.address.ip();
         let host = host.clone().unwrap_or_else(|| if own.is_ipv6() { format!("[{own}]") } else { own.to_string() });
         socket.advertised = Some((Bytes::from(host), port.unwrap_or(socket.address.port())));
+    }
+}
+
+/// How clocks on the wall stand to UTC. Read once: the environment variable TZ, else what the system says; UTC where
+/// neither names a zone that is known.
+fn zone(unix: i64) -> module_api::Zone {
+    static ZONE: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::try_system().unwrap_or(TimeZone::UTC));
+    let Ok(time) = jiff::Timestamp::from_second(unix) else { return module_api::Zone::utc() };
+    let found = ZONE.to_offset_info(time);
+    module_api::Zone {
+        offset: found.offset().seconds(),
+        is_summer: found.dst().is_dst(),
+        name: found.abbreviation().to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::table::{Columns, KAMAILIO_COLUMNS, SER_COLUMNS};
 use crate::database::{column, named, unfit};
 use crate::named_variable::{self, NamedVariable};
 
-pub(super) static PARAMETERS: [Parameter; 76] = [
+pub(super) static PARAMETERS: [Parameter; 79] = [
     flag("log_flag", "The flag of requests that get a line in the log. In SER scripts 0 means none."),
     flag("log_missed_flag", "The flag of INVITEs that get a line in the log when they reach nobody."),
     flag("db_flag", "The flag of requests that get a row in the database. In SER scripts 0 means none."),
@@ -79,6 +79,9 @@ pub(super) static PARAMETERS: [Parameter; 76] = [
     text("acc_domain_column", "domain", COLUMN),
     int("acc_flag", "-1", "SER's older name of log_flag."),
     int("missed_flag", "-1", "SER's older name of log_missed_flag."),
+    ignored("diameter_client_host", "Has no effect: nothing is accounted by DIAMETER."),
+    ignored("diameter_client_port", "Has no effect: nothing is accounted by DIAMETER."),
+    ignored("cdr_extra_size", "Has no effect: a record has as many fields as cdr_extra names."),
     ignored("acc_prepare_flag", "Has no effect: whether a transaction is accounted is decided at its end."),
     ignored("acc_prepare_always", "Has no effect: whether a transaction is accounted is decided at its end."),
     ignored("reason_from_hf", "Has no effect: the reason phrase is written."),

@@ -39,7 +39,7 @@ fn domain_of_sender(message: &Message) -> &[u8] {
     side.ok().and_then(|side| Uri::parse(side.uri).ok()).map_or(&[], |uri| uri.host_text)
 }
 
-pub(super) static PARAMETERS: [Parameter; 18] = [
+pub(super) static PARAMETERS: [Parameter; 22] = [
     Parameter {
         name: "secret",
         kind: SettingKind::Str,
@@ -79,6 +79,10 @@ pub(super) static PARAMETERS: [Parameter; 18] = [
         default: "0",
         doc: "1: each nonce is good for one request.",
     },
+    ignored("protect_contacts", "Has no effect: a nonce does not depend on contacts."),
+    ignored("otn_in_flight_no", "Has no effect: nonces that are used once are remembered as others are."),
+    ignored("otn_in_flight_order", "Has no effect: nonces that are used once are remembered as others are."),
+    ignored("nid_pool_no", "Has no effect: nonces come from no pool."),
     ignored("nonce_auth_max_drift", "Has no effect: a nonce of the future is never good."),
     ignored("auth_checks_register", "Has no effect: a nonce is bound to its realm and time."),
     ignored("auth_checks_no_dlg", "Has no effect: a nonce is bound to its realm and time."),

@@ -1,6 +1,8 @@
 //! Flags of a message beside those of the script's own.
 
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use module_api::{Call, Function, Param, ParamKind, Routes};
+
+use crate::flag_set::{self, FlagSet};
 
 const NAME: &[Param] = &[Param::required("flag", ParamKind::Format)];
 const FLAG: &[Param] = &[Param::required("flag", ParamKind::Int)];
@@ -12,7 +14,7 @@ pub(super) const SET: Function = Function {
     doc: "Sets an internal flag, USE_UAC_FROM, USE_UAC_TO, UAC_AUTH, MSG_APPLY_CHANGES or a number from 0 to 63. A script can \
           set and test them; this server does nothing by them.",
     example: "msg_iflag_set(\"UAC_AUTH\");",
-    run: |call| with_named(call, |flags, bit| flags.internal |= bit),
+    run: flag_set::set::<Internal>,
 };
 
 pub(super) const RESET: Function = Function {
@@ -21,7 +23,7 @@ pub(super) const RESET: Function = Function {
     routes: Routes::ANY,
     doc: "Clears an internal flag.",
     example: "msg_iflag_reset(\"UAC_AUTH\");",
-    run: |call| with_named(call, |flags, bit| flags.internal &= !bit),
+    run: flag_set::reset::<Internal>,
 };
 
 pub(super) const IS_SET: Function = Function {
@@ -30,10 +32,7 @@ pub(super) const IS_SET: Function = Function {
     routes: Routes::ANY,
     doc: "True when an internal flag is set.",
     example: "if (msg_iflag_is_set(\"UAC_AUTH\")) xlog(\"set\\n\");",
-    run: |call| {
-        let flags = call.context.note::<Flags>().copied().unwrap_or_default();
-        named(&call.text(0)).is_some_and(|bit| flags.internal & bit != 0).into()
-    },
+    run: flag_set::is_set::<Internal>,
 };
 
 pub(super) const VIA_SET: Function = Function {
@@ -43,7 +42,7 @@ pub(super) const VIA_SET: Function = Function {
     doc: "Sets one of 32 flags, from 0, of this message's Via. They end with the message; those of t_vbflag_set() last as long \
           as the transaction.",
     example: "msg_vbflag_set(4);",
-    run: |call| with_via(call, |flags, bit| flags.via |= bit),
+    run: flag_set::set::<Via>,
 };
 
 pub(super) const VIA_RESET: Function = Function {
@@ -52,7 +51,7 @@ pub(super) const VIA_RESET: Function = Function {
     routes: Routes::ANY,
     doc: "Clears a flag of this message's Via.",
     example: "msg_vbflag_reset(4);",
-    run: |call| with_via(call, |flags, bit| flags.via &= !bit),
+    run: flag_set::reset::<Via>,
 };
 
 pub(super) const VIA_IS_SET: Function = Function {
@@ -61,54 +60,50 @@ pub(super) const VIA_IS_SET: Function = Function {
     routes: Routes::ANY,
     doc: "True when a flag of this message's Via is set.",
     example: "if (msg_vbflag_is_set(4)) xlog(\"set\\n\");",
-    run: |call| {
-        let flags = call.context.note::<Flags>().copied().unwrap_or_default();
-        numbered(call).is_some_and(|bit| flags.via & bit != 0).into()
-    },
+    run: flag_set::is_set::<Via>,
 };
 
-/// The flags of one message; a note.
-#[derive(Debug, Clone, Copy, Default)]
-struct Flags {
-    internal: u64,
-    via: u32,
-}
+/// Flags that go by name; a note.
+struct Internal(u64);
 
-fn with_named(call: &mut Call<'_>, act: fn(&mut Flags, u64)) -> Outcome {
-    match named(&call.text(0)) {
-        Some(bit) => change(call, |flags| act(flags, bit)),
-        None => Outcome::fail("not the name of an internal flag, nor a number from 0 to 63"),
+impl FlagSet for Internal {
+    const COUNT: u32 = 64;
+    const WRONG: &'static str = "not the name of an internal flag, nor a number from 0 to 63";
+
+    /// The names stand for the first numbers.
+    fn number(call: &Call<'_>) -> Option<u32> {
+        match &call.text(0)[..] {
+            b"USE_UAC_FROM" => Some(0),
+            b"USE_UAC_TO" => Some(1),
+            b"UAC_AUTH" => Some(2),
+            b"MSG_APPLY_CHANGES" => Some(3),
+            text => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+        }
+    }
+
+    fn load(call: &Call<'_>) -> u64 {
+        call.context.note::<Internal>().map_or(0, |flags| flags.0)
+    }
+
+    fn store(call: &mut Call<'_>, flags: u64) {
+        call.context.set_note(Internal(flags));
     }
 }
 
-fn with_via(call: &mut Call<'_>, act: fn(&mut Flags, u32)) -> Outcome {
-    match numbered(call) {
-        Some(bit) => change(call, |flags| act(flags, bit)),
-        None => Outcome::fail("not a flag from 0 to 31"),
+/// Flags of the Via of one message; a note.
+struct Via(u32);
+
+impl FlagSet for Via {
+    const COUNT: u32 = 32;
+    const WRONG: &'static str = "not a flag from 0 to 31";
+
+    fn load(call: &Call<'_>) -> u64 {
+        call.context.note::<Via>().map_or(0, |flags| flags.0.into())
     }
-}
 
-fn change(call: &mut Call<'_>, act: impl FnOnce(&mut Flags)) -> Outcome {
-    let mut flags = call.context.note::<Flags>().copied().unwrap_or_default();
-    act(&mut flags);
-    call.context.set_note(flags);
-    Outcome::TRUE
-}
-
-/// The names stand for the first numbers.
-fn named(text: &[u8]) -> Option<u64> {
-    let number = match text {
-        b"USE_UAC_FROM" => 0,
-        b"USE_UAC_TO" => 1,
-        b"UAC_AUTH" => 2,
-        b"MSG_APPLY_CHANGES" => 3,
-        _ => std::str::from_utf8(text).ok()?.trim().parse().ok()?,
-    };
-    1_u64.checked_shl(number)
-}
-
-fn numbered(call: &Call<'_>) -> Option<u32> {
-    1_u32.checked_shl(u32::try_from(call.int(0)?).ok()?)
+    fn store(call: &mut Call<'_>, flags: u64) {
+        call.context.set_note(Via(flags as u32));
+    }
 }
 
 #[cfg(test)]

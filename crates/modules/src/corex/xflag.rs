@@ -1,7 +1,8 @@
 //! 64 further message flags.
 
-use bytes::Bytes;
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
+use module_api::{Call, Function, Param, ParamKind, Routes};
+
+use crate::flag_set::{self, FlagSet};
 
 const FLAG: &[Param] = &[Param::required("flag", ParamKind::Int)];
 
@@ -11,7 +12,7 @@ pub(super) const SET: Function = Function {
     routes: Routes::ANY,
     doc: "Sets one of 64 further message flags, from 0. They follow the transaction as the others do.",
     example: "setxflag(40);",
-    run: |call| change(call, |flags, bit| flags | bit),
+    run: flag_set::set::<Further>,
 };
 
 pub(super) const RESET: Function = Function {
@@ -20,7 +21,7 @@ pub(super) const RESET: Function = Function {
     routes: Routes::ANY,
     doc: "Clears one of the further message flags.",
     example: "resetxflag(40);",
-    run: |call| change(call, |flags, bit| flags & !bit),
+    run: flag_set::reset::<Further>,
 };
 
 pub(super) const IS_SET: Function = Function {
@@ -29,27 +30,25 @@ pub(super) const IS_SET: Function = Function {
     routes: Routes::ANY,
     doc: "True when one of the further message flags is set.",
     example: "if (isxflagset(40)) xlog(\"marked\\n\");",
-    run: |call| bit(call).is_some_and(|bit| flags(call) & bit != 0).into(),
+    run: flag_set::is_set::<Further>,
 };
 
-/// The flags are kept among the attributes, which follow the transaction, under a name that no script can write.
-const NAME: Bytes = Bytes::from_static(b"\0xflags");
+struct Further;
 
-fn bit(call: &Call<'_>) -> Option<i64> {
-    let flag = call.int(0).and_then(|flag| u32::try_from(flag).ok())?;
-    1_i64.checked_shl(flag)
+impl FlagSet for Further {
+    const COUNT: u32 = 64;
+    const WRONG: &'static str = "not a flag from 0 to 63";
+
+    fn load(call: &Call<'_>) -> u64 {
+        flag_set::among_attributes(call, NAME)
+    }
+
+    fn store(call: &mut Call<'_>, flags: u64) {
+        flag_set::into_attributes(call, NAME, flags);
+    }
 }
 
-fn flags(call: &Call<'_>) -> i64 {
-    call.context.avps.first(&NAME).map_or(0, Value::to_int)
-}
-
-fn change(call: &mut Call<'_>, act: fn(i64, i64) -> i64) -> Outcome {
-    let Some(bit) = bit(call) else { return Outcome::fail("not a flag from 0 to 63") };
-    let flags = act(flags(call), bit);
-    call.context.avps.replace(NAME, Value::Int(flags));
-    Outcome::TRUE
-}
+const NAME: &[u8] = b"\0xflags";
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,6 @@ mod arrival;
 mod attribute;
 mod branch;
 mod buffer;
-mod calendar;
 mod constant;
 mod credentials;
 mod departure;
@@ -22,8 +21,6 @@ mod via;
 
 use bytes::Bytes;
 use module_api::{Call, KeyRule, Module, Parameter, Routes, Selector, SettingKind, Value, Variable};
-
-pub(crate) use calendar::sip_date;
 
 /// The variables that scripts write with `$`.
 pub static MODULE: Module = Module {

@@ -1,12 +1,13 @@
 //! `$sel(...)` and `@...`: the selects of SER, a path of words into the message and the server.
 
 use bytes::Bytes;
+use module_api::calendar;
 use module_api::{Call, KeyRule, Routes, Selector, Value, Variable};
 use sip_message::{HeaderName, Message, NameAddr, Uri};
 
 use super::header::nth;
 use super::target::part;
-use super::{calendar, copied, text};
+use super::{copied, text};
 
 pub(super) const SELECT: Variable = Variable {
     name: "sel",
@@ -235,7 +236,7 @@ fn system(call: &mut Call<'_>, rest: &[Step<'_>]) -> Value {
         Some("now") => {
             let now = call.host.unix_time();
             match rest.get(1).map(|step| step.word) {
-                Some("local") => text(calendar::date(now)),
+                Some("local") => text(calendar::date(&call.local_time())),
                 Some("gmt" | "utc") => text(calendar::sip_date(now)),
                 _ => Value::Int(now.as_secs() as i64),
             }

@@ -1,7 +1,7 @@
 //! URIs, header names and dates turned into each other or compared.
 
 use bytes::Bytes;
-use module_api::{Arg, Call, Function, Outcome, Param, ParamKind, Routes, Value};
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
 use sip_message::{HeaderName, Scheme, Uri};
 
 use crate::rewrite;
@@ -155,13 +155,7 @@ fn write(call: &mut Call<'_>, n: usize, value: Bytes) -> Outcome {
 
 /// Changes the URI in the variable of argument 0.
 fn change(call: &mut Call<'_>, new: impl Fn(&[u8]) -> Option<Bytes>) -> Outcome {
-    let Some(Arg::Variable(output)) = call.arg(0) else { return Outcome::fail("not a variable") };
-    let dialect = call.dialect();
-    let old = {
-        let mut inner = Call::new(call.context, call.host, &[], &output.state, dialect);
-        let selector = module_api::Selector { key: output.key.as_ref(), index: output.index };
-        (output.variable.read)(&mut inner, &selector).to_bytes()
-    };
+    let old = call.read_output(0).to_bytes();
     match new(&old) {
         Some(uri) => write(call, 0, uri),
         None => Outcome::FALSE,
@@ -173,7 +167,7 @@ mod tests {
     use super::super::MODULE;
     use super::*;
     use crate::testing::{Bench, INVITE, text};
-    use module_api::{Index, OutputVariable, State};
+    use module_api::{Arg, Index, OutputVariable, State};
     use std::sync::Arc;
 
     fn variable() -> Arg {

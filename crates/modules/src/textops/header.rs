@@ -1,10 +1,10 @@
 //! Adding, removing and finding headers.
 
+use module_api::calendar::sip_date;
 use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
 use sip_message::Span;
 
 use super::{header_lines, strings};
-use crate::pv::sip_date;
 
 const TEXT_AND_PLACE: &[Param] =
     &[Param::required("text", ParamKind::Format), Param::optional("header", ParamKind::Header)];

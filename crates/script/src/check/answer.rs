@@ -173,12 +173,21 @@ impl Walk<'_> {
                 let before = self.value(condition);
                 let yes = self.list(then);
                 let no = otherwise.as_ref().map_or(THROUGH, |otherwise| self.list(otherwise));
-                before.then(yes.or(no))
+                before.then(match constant(condition) {
+                    Some(true) => yes,
+                    Some(false) => no,
+                    None => yes.or(no),
+                })
             }
             StatementKind::While { condition, body } => {
                 let before = self.value(condition);
-                let body = self.list(body).catching_breaks();
-                before.then(body.or(THROUGH))
+                let body = self.list(body);
+                // Out of a loop without a condition lead `break`, `return` and `exit` alone.
+                before.then(match constant(condition) {
+                    Some(true) => Ends { silent: false, answered: false, ..body }.catching_breaks(),
+                    Some(false) => THROUGH,
+                    None => body.catching_breaks().or(THROUGH),
+                })
             }
             StatementKind::Switch { subject, cases } => {
                 let before = self.value(subject);
@@ -242,6 +251,14 @@ impl Walk<'_> {
     }
 }
 
+/// What a condition is, where it is always the same.
+fn constant(condition: &Expression) -> Option<bool> {
+    match &condition.kind {
+        ExpressionKind::Constant(value) => Some(value.to_int() > 0),
+        _ => None,
+    }
+}
+
 /// Whether a call may send a reply or the request on. When in doubt it may: a false alarm is worse than none.
 fn may_answer(module: &str, function: &Function) -> bool {
     const QUIET: &[&str] = &[
@@ -279,6 +296,9 @@ fn may_answer(module: &str, function: &Function) -> bool {
         "print",
         "debugger",
         "usrloc",
+        "jansson",
+        "json",
+        "tmrec",
     ];
     let name = function.name;
     match module {

@@ -98,6 +98,14 @@ impl Checker<'_, '_> {
         if kind == ParamKind::Header {
             self.header(written, slot.span);
         }
+        // A route that goes on later is found by its name at run time; one whose name is computed may be any.
+        if kind == ParamKind::Format && slot.param.name == "route" {
+            match self.scope.route(RouteKind::Request, written).filter(|_| !written.is_empty()) {
+                Some(route) => self.reach.root(route, RouteKind::Request),
+                None if written.contains('$') => self.reach.computed_call(),
+                None => {}
+            }
+        }
         match kind {
             ParamKind::Str | ParamKind::Options => return constant(text(written.to_owned())),
             ParamKind::Format if self.is_ser() && !in_xlog => return constant(text(written.to_owned())),

@@ -46,7 +46,12 @@ impl Scene<'_> {
             if value.is_null() && !transform.accepts_null() {
                 return Value::Null;
             }
-            value = transform.apply(value, &mut |text| self.render(text));
+            value = if transform.needs_zone() {
+                let zone = self.host.zone(value.to_int());
+                transform.apply_in(zone, &value, &mut |text| self.render(text))
+            } else {
+                transform.apply(value, &mut |text| self.render(text))
+            };
         }
         value
     }

@@ -5,12 +5,11 @@ mod data;
 mod number;
 mod sip;
 mod text;
-mod time;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use module_api::Value;
+use module_api::{Calendar, Value, Zone, calendar};
 use regex::bytes::Regex;
 
 use crate::program::Text;
@@ -68,6 +67,17 @@ impl Transform {
         )
     }
 
+    /// Whether it shows a time as clocks on the wall do.
+    pub(crate) fn needs_zone(&self) -> bool {
+        matches!(&self.run, Action::Plain(operation) if operation.name == "s.ftime")
+    }
+
+    /// Shows a time as clocks of that zone do; `render` evaluates arguments.
+    pub(crate) fn apply_in(&self, zone: Zone, value: &Value, render: &mut dyn FnMut(&Text) -> Bytes) -> Value {
+        let arguments: smallvec::SmallVec<[Bytes; 2]> = self.arguments.iter().map(render).collect();
+        date(&value.to_bytes(), &arguments, zone)
+    }
+
     /// Applies it; `render` evaluates arguments.
     pub(crate) fn apply(&self, value: Value, render: &mut dyn FnMut(&Text) -> Bytes) -> Value {
         match &self.run {
@@ -116,6 +126,12 @@ fn tables() -> impl Iterator<Item = &'static Operation> {
         .chain(data::OPERATIONS)
         .chain(number::OPERATIONS)
         .chain(SQL)
+}
+
+/// Seconds since 1970 in a format of strftime().
+fn date(text: &Bytes, arguments: &[Bytes], zone: Zone) -> Value {
+    let moment = Calendar::at(Value::Str(text.clone()).to_int(), zone);
+    Value::Str(calendar::format(&moment, &String::from_utf8_lossy(argument(arguments, 0))).into())
 }
 
 /// A piece of `whole` that shares its memory.

@@ -1,7 +1,7 @@
 //! Transformations into numbers and other spellings: sums, septets, aliases, fields of JSON.
 
 use bytes::Bytes;
-use module_api::Value;
+use module_api::{Value, core_hash};
 use sip_message::{Scheme, Transport, Uri};
 
 use super::{Operation, argument, number, op};
@@ -10,7 +10,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     // The check sum of Ethernet and of ZIP files.
     op("s.crc32", 0, 0, |text, _| Value::Str(format!("{:08x}", crc32(text)).into())),
     op("s.corehash", 0, 1, |text, args| {
-        let hash = core_hash(text);
+        let hash = core_hash(&[text]);
         let size = u32::try_from(number(args, 0)).unwrap_or(0);
         Value::Str((if size > 0 { hash & (size - 1) } else { hash }).to_string().into())
     }),
@@ -36,17 +36,6 @@ fn crc32(text: &[u8]) -> u32 {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
     };
     !text.iter().fold(u32::MAX, step)
-}
-
-/// The hash by which Kamailio spreads calls: scripts share it with databases and with servers that are still Kamailio.
-fn core_hash(text: &[u8]) -> u32 {
-    let add = |hash: u32, group: &[u8]| {
-        let value = group.iter().fold(0_u32, |value, byte| value << 8 | u32::from(*byte));
-        hash.wrapping_add(value ^ value >> 3)
-    };
-    let (groups, rest) = text.as_chunks::<4>();
-    let hash = add(groups.iter().fold(0, |hash, group| add(hash, group)), rest);
-    hash.wrapping_add(hash >> 11).wrapping_add(hash >> 13).wrapping_add(hash >> 23)
 }
 
 /// Seven bits of each character, the first in the low bits (3GPP TS 23.038 section 6.1.2.1).

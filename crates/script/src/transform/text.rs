@@ -1,7 +1,7 @@
 //! Transformations of plain strings: `{s...}`, `{line...}`, `{val...}`, `{num...}`.
 
 use bytes::Bytes;
-use module_api::Value;
+use module_api::{Value, Zone};
 
 use super::{Operation, argument, number, op, piece};
 
@@ -32,10 +32,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     }),
     op("s.fmtlines", 2, 2, |text, args| Value::Str(wrapped(text, args, b' ').into())),
     op("s.fmtlinet", 2, 2, |text, args| Value::Str(wrapped(text, args, b'\t').into())),
-    op("s.ftime", 1, 1, |text, args| {
-        let seconds = Value::Str(text.clone()).to_int();
-        Value::Str(super::time::format(seconds, &String::from_utf8_lossy(argument(args, 0))).into())
-    }),
+    op("s.ftime", 1, 1, |text, args| super::date(text, args, Zone::utc())),
     op("s.numeric", 0, 0, |text, _| keep(text, |byte| byte.is_ascii_digit())),
     op("s.count", 1, 1, |text, args| {
         let wanted = argument(args, 0).first();

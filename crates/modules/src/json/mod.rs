@@ -1,4 +1,6 @@
-//! Fields of JSON texts: modules json and jansson.
+//! JSON texts: modules json and jansson.
+
+mod edit;
 
 use bytes::Bytes;
 use module_api::{Call, Function, Module, Outcome, Param, ParamKind, Routes, Value};
@@ -14,8 +16,16 @@ pub static JSON: Module = Module {
 /// Fields of JSON texts, with numbers as numbers.
 pub static JANSSON: Module = Module {
     name: "jansson",
-    doc: "Reads fields of JSON texts, numbers as numbers.",
-    functions: &[JANSSON_GET, JANSSON_ARRAY_SIZE],
+    doc: "Reads and writes fields of JSON texts, numbers as numbers.",
+    functions: &[
+        JANSSON_GET,
+        crate::also("jansson_pv_get", JANSSON_GET),
+        JANSSON_ARRAY_SIZE,
+        edit::SET,
+        edit::APPEND,
+        edit::DECODE,
+        edit::ENCODE,
+    ],
     ..Module::EMPTY
 };
 
@@ -31,7 +41,7 @@ const JSON_GET_FIELD: Function = Function {
           a.b[0]. False when the text is no JSON or has no such field.",
     example: "if (json_get_field(\"$rb\", \"to\", \"$var(to)\")) xlog(\"$var(to)\\n\");",
     run: |call| match found(call, 0, 1) {
-        Some(field) if !field.is_null() => write(call, Value::Str(text(&field))),
+        Some(field) if !field.is_null() => write(call, 2, Value::Str(text(&field))),
         _ => Outcome::FALSE,
     },
 };
@@ -51,7 +61,7 @@ const JANSSON_GET: Function = Function {
           JSON or has no such field.",
     example: "if (jansson_get(\"gateways[0].uri\", \"$var(answer)\", \"$du\")) t_relay();",
     run: |call| match found(call, 1, 0) {
-        Some(field) => write(call, value(&field)),
+        Some(field) => write(call, 2, value(&field)),
         None => Outcome::FALSE,
     },
 };
@@ -64,7 +74,7 @@ const JANSSON_ARRAY_SIZE: Function = Function {
           when there is no such array.",
     example: "jansson_array_size(\"gateways\", \"$var(answer)\", \"$var(n)\");",
     run: |call| match found(call, 1, 0).as_ref().and_then(|field| field.as_array()) {
-        Some(list) => write(call, Value::Int(list.len() as i64)),
+        Some(list) => write(call, 2, Value::Int(list.len() as i64)),
         None => Outcome::FALSE,
     },
 };
@@ -95,8 +105,8 @@ fn value(field: &serde_json::Value) -> Value {
     }
 }
 
-fn write(call: &mut Call<'_>, value: Value) -> Outcome {
-    match call.write_output(2, value) {
+fn write(call: &mut Call<'_>, n: usize, value: Value) -> Outcome {
+    match call.write_output(n, value) {
         Ok(()) => Outcome::TRUE,
         Err(fault) => Outcome::Fail(fault),
     }

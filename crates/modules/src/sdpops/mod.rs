@@ -1,5 +1,8 @@
 //! Session descriptions: streams and codecs asked for and taken out (RFC 8866, RFC 3264).
 
+mod variable;
+mod walk;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,7 +33,16 @@ pub static MODULE: Module = Module {
         GET_LINE,
         WITH_ICE,
         ADDRESS_FAMILY,
+        WITH_BY_ID,
+        WITH_BY_NAME,
+        walk::START,
+        walk::NEXT,
+        walk::END,
+        walk::REMOVE,
+        walk::APPEND,
+        walk::INSERT,
     ],
+    variables: &[variable::SDP, walk::VALUE],
     ..Module::EMPTY
 };
 
@@ -162,6 +174,26 @@ const TRANSPORT: Function = Function {
         &[Param::required("variable", ParamKind::Output)],
         "Puts the transport of the first stream into a variable. False when there is none.",
         "sdp_transport(\"$var(transport)\");",
+    )
+};
+
+const WITH_BY_ID: Function = Function {
+    run: |call| with_codec(call, |codec, list| list.contains(&codec.id)),
+    ..function(
+        "sdp_with_codecs_by_id",
+        &[Param::required("codecs", ParamKind::Format)],
+        "True when one of the codecs is there, by their payload types.",
+        "if (!sdp_with_codecs_by_id(\"0,8\")) send_reply(\"488\", \"No Common Codec\");",
+    )
+};
+
+const WITH_BY_NAME: Function = Function {
+    run: |call| with_codec(call, |codec, list| codec.is_named(list)),
+    ..function(
+        "sdp_with_codecs_by_name",
+        &[Param::required("codecs", ParamKind::Format)],
+        "True when one of the codecs is there, by their names.",
+        "if (!sdp_with_codecs_by_name(\"PCMU,PCMA\")) send_reply(\"488\", \"No Common Codec\");",
     )
 };
 
@@ -370,6 +402,17 @@ fn name_of<'a>(media: &Media<'a>, id: &[u8]) -> &'a [u8] {
     named.next().or_else(known).unwrap_or_default()
 }
 
+fn with_codec(call: &Call<'_>, is_it: fn(&Codec<'_>, &[&[u8]]) -> bool) -> Outcome {
+    let list = call.text(0);
+    let list: Vec<&[u8]> = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+    let Some(session) = session(&call.context.message) else { return Outcome::FALSE };
+    let has = |media: Media<'_>| {
+        let mut ids = media.formats.split(|byte| *byte == b' ').filter(|id| !id.is_empty());
+        ids.any(|id| is_it(&Codec { id, name: name_of(&media, id) }, &list))
+    };
+    session.media().any(has).into()
+}
+
 /// Takes out the codecs for which `goes` holds. Each by its own span, so that what several calls take out adds up.
 fn codecs(call: &mut Call<'_>, goes: fn(&Codec<'_>, &[&[u8]]) -> bool) -> Outcome {
     let (list, kind) = (call.text(0), call.text(1));
@@ -514,5 +557,67 @@ mod tests {
         assert_eq!(bench.context.vars.first(b"x"), Some(&text(BODY)));
         assert_eq!(bench.run(&MODULE, "sdp_print", &["1"]), 1);
         assert_eq!(bench.host.logged.len(), 1);
+    }
+
+    #[test]
+    fn one_of_the_codecs_is_enough() {
+        // As Kamailio 5.6.3 answers.
+        for (function, codecs, code) in [
+            ("sdp_with_codecs_by_name", "PCMU,foo", 1),
+            ("sdp_with_codecs_by_name", "pcmu", 1),
+            ("sdp_with_codecs_by_name", "foo", -1),
+            ("sdp_with_codecs_by_id", "0,3", 1),
+            ("sdp_with_codecs_by_id", "3", -1),
+        ] {
+            assert_eq!(bench().run(&MODULE, function, &[codecs]), code, "{codecs}");
+        }
+    }
+
+    #[test]
+    fn parts_of_the_description_are_variables() {
+        let mut bench = bench();
+        for (key, expected) in [
+            ("body", BODY),
+            ("sess_version", "1"),
+            ("o:ip", "192.0.2.9"),
+            ("c:ip", "192.0.2.9"),
+            ("c:af", "IP4"),
+            ("m1:raw", "m=video 5006 RTP/SAVP 96"),
+            ("m0:rtp:port", "5004"),
+            ("m0:rtcp:port", "5005"),
+            ("m0:b:AS", ""),
+            ("m2:raw", ""),
+            ("mx:raw", ""),
+        ] {
+            assert_eq!(bench.read(&MODULE, "sdp", Some(key)).to_bytes(), expected, "{key}");
+        }
+        bench.write(&MODULE, "sdp", Some("sess_version"), module_api::Value::Int(-1));
+        assert!(bench.written().contains("o=- 1 2 IN IP4 192.0.2.9\r\n"), "{}", bench.written());
+    }
+
+    #[test]
+    fn a_walk_changes_lines() {
+        let mut bench = bench();
+        assert_eq!(bench.run(&MODULE, "sdp_iterator_next", &["i"]), -1);
+        assert_eq!(bench.run(&MODULE, "sdp_iterator_start", &["i"]), 1);
+        assert_eq!(bench.run(&MODULE, "sdp_iterator_rm", &["i"]), -1);
+        let mut lines = 0;
+        while bench.run(&MODULE, "sdp_iterator_next", &["i"]) == 1 {
+            lines += 1;
+            let line = bench.read(&MODULE, "sdpitval", Some("i")).to_bytes();
+            if line.starts_with(b"a=fmtp") {
+                assert_eq!(bench.run(&MODULE, "sdp_iterator_rm", &["i"]), 1);
+            } else if line.starts_with(b"a=inactive") {
+                bench.run(&MODULE, "sdp_iterator_append", &["i", "a=mid:1\r\n"]);
+                bench.run(&MODULE, "sdp_iterator_insert", &["i", "a=ptime:20\r\n"]);
+            }
+        }
+        assert_eq!((lines, bench.run(&MODULE, "sdp_iterator_next", &["i"])), (BODY.lines().count(), -1));
+        assert_eq!(
+            (1, -1),
+            (bench.run(&MODULE, "sdp_iterator_end", &["i"]), bench.run(&MODULE, "sdp_iterator_end", &["i"]))
+        );
+        let written = bench.written();
+        assert!(!written.contains("fmtp") && written.ends_with("a=ptime:20\r\na=inactive\r\na=mid:1\r\n"), "{written}");
     }
 }
