@@ -1,4 +1,4 @@
-//! The smallest HTTP client that webhooks and trace collectors need: one POST on a connection of its own.
+//! The smallest HTTP client that webhooks, trace collectors and functions of scripts need: each request on a connection of its own.
 
 use std::fmt;
 use std::io;
@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
+use hyper::http::request::Builder;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use module_api::{Web, WebAnswer, WebExchange, WebRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection to a web server.
@@ -115,35 +118,87 @@ pub async fn post(
     body: Bytes,
     patience: Duration,
 ) -> Result<StatusCode, String> {
-    let exchange = async {
-        let stream = connect(url.clone()).await.map_err(|error| error.to_string())?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        let mut request = Request::post(&url.path).header("Host", url.authority()).header("Connection", "close");
-        request = request.header("Content-Type", "application/json").header("User-Agent", "ser");
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let talk = async {
-            let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-            let status = answer.status();
-            // A body that is too long or breaks off changes nothing of the verdict.
-            let _ = Limited::new(answer.into_body(), ANSWER).collect().await;
-            Ok(status)
-        };
-        tokio::pin!(talk);
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            biased;
-            status = &mut talk => status,
-            ended = &mut connection => match ended {
-                Ok(()) => talk.await,
-                Err(error) => Err(error.to_string()),
-            },
-        }
+    let mut request = Request::post(&url.path).header("Content-Type", "application/json").header("User-Agent", "ser");
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let talk = |answer: Response<Incoming>| async move {
+        let status = answer.status();
+        // A body that is too long or breaks off changes nothing of the verdict.
+        let _ = Limited::new(answer.into_body(), ANSWER).collect().await;
+        Ok(status)
     };
-    tokio::time::timeout(patience, exchange).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    let exchange = exchange(connect, url, request, body, talk);
+    tokio::time::timeout(patience, exchange).await.unwrap_or_else(|_| Err(LATE.to_owned()))
+}
+
+const LATE: &str = "no answer in time";
+
+/// The web, for functions of scripts.
+#[derive(Clone)]
+pub struct WebClient(pub Connect);
+
+impl Web for WebClient {
+    fn fetch(&self, request: WebRequest) -> WebExchange {
+        let connect = Arc::clone(&self.0);
+        Box::pin(async move {
+            let patience = request.patience;
+            tokio::time::timeout(patience, fetch(&connect, request)).await.unwrap_or_else(|_| Err(LATE.to_owned()))
+        })
+    }
+}
+
+async fn fetch(connect: &Connect, wanted: WebRequest) -> Result<WebAnswer, String> {
+    let url = Url::parse(&wanted.url)?;
+    let mut request = Request::builder().method(wanted.method.as_str()).uri(&url.path);
+    for (name, value) in &wanted.headers {
+        request = request.header(name, value);
+    }
+    let longest = wanted.longest;
+    let talk = move |answer: Response<Incoming>| async move {
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, longest).collect().await;
+        let body = body.map_err(|_| format!("the answer breaks off, or is longer than {longest} bytes"))?.to_bytes();
+        let headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())));
+        Ok(WebAnswer {
+            status: head.status.as_u16(),
+            reason: head.status.canonical_reason().unwrap_or_default().to_owned(),
+            headers: headers.collect(),
+            body,
+        })
+    };
+    exchange(connect, &url, request, wanted.body, talk).await
+}
+
+/// One request and its answer on a connection of their own.
+async fn exchange<T, F: Future<Output = Result<T, String>> + Send>(
+    connect: &Connect,
+    url: &Url,
+    request: Builder,
+    body: Bytes,
+    take: impl FnOnce(Response<Incoming>) -> F + Send,
+) -> Result<T, String> {
+    let stream = connect(url.clone()).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let request = request.header("Host", url.authority()).header("Connection", "close");
+    let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
+    let talk = async {
+        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        take(answer).await
+    };
+    tokio::pin!(talk);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        told = &mut talk => told,
+        ended = &mut connection => match ended {
+            Ok(()) => talk.await,
+            Err(error) => Err(error.to_string()),
+        },
+    }
 }
 
 #[cfg(test)]

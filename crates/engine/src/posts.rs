@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use module_api::{Dns, Job, Server};
+use module_api::{Dns, Job, Server, Web};
 
 use crate::random::Key;
 use crate::worker::{Mail, Mailboxes};
@@ -16,6 +16,8 @@ pub struct Posts {
     pub events: module_api::PublicEvents,
     /// The DNS, once it is set up.
     pub dns: OnceLock<Arc<dyn Dns>>,
+    /// The web, once it is set up.
+    pub web: OnceLock<Arc<dyn Web>>,
     open: OnceLock<(Key, Mailboxes)>,
     early: Mutex<Vec<(Box<[u8]>, Job)>>,
 }
@@ -43,6 +45,10 @@ impl Server for Posts {
 
     fn dns(&self) -> Option<Arc<dyn Dns>> {
         self.dns.get().cloned()
+    }
+
+    fn web(&self) -> Option<Arc<dyn Web>> {
+        self.web.get().cloned()
     }
 
     fn post(&self, call_id: &[u8], job: Job) -> Result<(), Job> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sip_message::{Limits, Message, Transport};
 
-use crate::{Arrival, Context, Dns, Host, PublicEvents, RouteKind, SocketId};
+use crate::{Arrival, Context, Dns, Host, PublicEvents, RouteKind, SocketId, Web};
 
 /// Work for a worker, done in one of its turns. It must not block.
 pub type Job = Box<dyn FnOnce(&mut dyn Host) + Send>;
@@ -37,6 +37,11 @@ pub trait Server: Send + Sync {
 
     /// The DNS; nothing where names are not looked up, and before the server serves.
     fn dns(&self) -> Option<Arc<dyn Dns>> {
+        None
+    }
+
+    /// The web; nothing where nobody is asked, and before the server serves.
+    fn web(&self) -> Option<Arc<dyn Web>> {
         None
     }
 }

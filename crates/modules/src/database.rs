@@ -115,7 +115,8 @@ async fn make_missing(
     };
     let mut statements = Vec::new();
     if found.rows.is_empty() {
-        let rest: String = columns.iter().map(|column| format!(", {}", definition(column))).collect();
+        let own = columns.iter().filter(|column| !column.as_str().eq_ignore_ascii_case("id"));
+        let rest: String = own.map(|column| format!(", {}", definition(column))).collect();
         statements.push(format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY NOT NULL{rest})"));
         if let Some(version) = versions.and_then(|versions| versions.first()) {
             statements.push(

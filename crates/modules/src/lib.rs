@@ -22,13 +22,16 @@ pub mod dialplan;
 pub mod dispatcher;
 pub mod domain;
 pub mod doors;
+pub mod drouting;
 pub mod exec;
 pub mod group;
 pub mod htable;
+pub mod http;
 pub mod ipops;
 pub mod json;
 pub mod kex;
 pub mod later;
+pub mod lcr;
 pub mod limit;
 pub mod mangler;
 pub mod maxfwd;
@@ -124,12 +127,16 @@ static CATALOG: &[&Module] = &[
     &exec::MODULE,
     &dialog::MODULE,
     &dispatcher::MODULE,
+    &drouting::MODULE,
     &htable::MODULE,
+    &http::ASYNC_CLIENT,
+    &http::CLIENT,
     &ipops::MODULE,
     &doors::JSONRPCS,
     &json::JSON,
     &json::JANSSON,
     &kex::MODULE,
+    &lcr::MODULE,
     &mangler::MODULE,
     &maxfwd::MODULE,
     &doors::MI_FIFO,

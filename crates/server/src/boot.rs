@@ -395,7 +395,7 @@ fn start_log(arguments: &Arguments, settings: &ScriptSettings, dialect: module_a
     Logger::start(destination, threshold, &name, facility).context("cannot start the log")
 }
 
-/// The DNS, for the proxy and for the functions of scripts.
+/// The DNS, for the proxy and for the functions of scripts; these find the web beside it.
 fn resolver(
     settings: &ScriptSettings,
     arguments: &Arguments,
@@ -406,6 +406,7 @@ fn resolver(
     let names = Arc::new(names::Dns::start(runtime, settings).context("cannot set up DNS")?);
     // Nobody else has set it.
     let _ = posts.dns.set(Arc::clone(&names) as _);
+    let _ = posts.web.set(Arc::new(outward::web(arguments)?));
     Ok(names)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::control::Say;
 use ::control::events::{Bus, Filter, Webhook, WebhookSettings};
-use ::control::http_client::{Connect, Connecting, Link, Url};
+use ::control::http_client::{Connect, Connecting, Link, Url, WebClient};
 use ::control::spans::SpanExporter;
 use anyhow::{Context, Result, bail};
 use module_api::Statistics;
@@ -43,6 +43,17 @@ pub(crate) fn start(arguments: &Arguments, bus: &Bus, statistics: &Statistics, l
     Ok(Outward { _webhooks: webhooks, _spans: spans.transpose()? })
 }
 
+/// The web for functions of scripts.
+///
+/// # Errors
+/// When the trust store that the command line names is unusable.
+pub(crate) fn web(arguments: &Arguments) -> Result<WebClient> {
+    // Where this machine has no trusted certificates, http alone is spoken; https then says so.
+    let secure = connect(arguments, true);
+    let connect = if arguments.tls_ca.is_some() { secure? } else { secure.or_else(|_| connect(arguments, false))? };
+    Ok(WebClient(connect))
+}
+
 fn secret(path: &Path) -> Result<Arc<[u8]>> {
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("cannot read the secret of webhooks {}", path.display()))?;
@@ -65,7 +76,12 @@ fn connect(arguments: &Arguments, is_secure: bool) -> Result<Connect> {
         let tls = tls.clone();
         Box::pin(async move {
             let stream = TcpStream::connect((&*url.host, url.port)).await?;
-            let Some(tls) = tls.filter(|_| url.is_secure) else { return Ok(Box::new(stream) as Box<dyn Link>) };
+            if !url.is_secure {
+                return Ok(Box::new(stream) as Box<dyn Link>);
+            }
+            let Some(tls) = tls else {
+                return Err(std::io::Error::other("there are no trusted certificates on this machine"));
+            };
             let address = stream.peer_addr()?.ip();
             let name = Some(&*url.host).filter(|host| host.parse::<IpAddr>().is_err());
             Ok(Box::new(tls.connect(stream, name, address).await?) as Box<dyn Link>)

@@ -20,7 +20,7 @@ pub struct SchemaTable {
 
 /// Every table, in the order of making. Column types: a number is a text of so many characters; `int`, `big`, `real`,
 /// `time`, `blob`.
-pub static SCHEMA: [SchemaTable; 29] = [
+pub static SCHEMA: [SchemaTable; 32] = [
     table("subscriber", 7, "username 64,domain 64,password 64,ha1 128,ha1b 128", "username,domain", "username"),
     table("location", 9, LOCATION, "ruid", "username,domain,contact"),
     table("aliases", 8, LOCATION, "ruid", "username,domain,contact"),
@@ -73,6 +73,28 @@ pub static SCHEMA: [SchemaTable; 29] = [
         "username,domain",
     ),
     table("sip_trace", 4, SIP_TRACE, "", "callid"),
+    table(
+        "lcr_gw",
+        3,
+        "lcr_id int,gw_name 128?,ip_addr 50?,hostname 64?,port int?,params 64?,uri_scheme int?,transport int?,strip int?,\
+         prefix 16?,tag 64?,flags int,defunct int?",
+        "",
+        "lcr_id",
+    ),
+    table(
+        "lcr_rule_target",
+        1,
+        "lcr_id int,rule_id int,gw_id int,priority int,weight int=1",
+        "rule_id,gw_id",
+        "lcr_id",
+    ),
+    table(
+        "lcr_rule",
+        3,
+        "lcr_id int,prefix 16?,from_uri 64?,request_uri 64?,mt_tvalue 128?,stopper int,enabled int=1",
+        "lcr_id,prefix,from_uri",
+        "",
+    ),
     table("userblocklist", 1, "username 64,domain 64,prefix 64,allowlist int", "", "username,domain,prefix"),
 ];
 
