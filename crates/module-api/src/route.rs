@@ -76,8 +76,9 @@ impl Routes {
         .or(Routes::of(RouteKind::Branch))
         .or(Routes::of(RouteKind::Send))
         .or(Routes::of(RouteKind::Event));
-    /// Only in the request route.
-    pub const REQUEST: Routes = Routes::of(RouteKind::Request);
+    /// In the request route, and in event routes: what happens mostly is a request too, as at `tm:local-request`,
+    /// `xhttp:request` and `core:msg-received`.
+    pub const REQUEST: Routes = Routes::of(RouteKind::Request).or(Routes::of(RouteKind::Event));
     /// Only in failure routes.
     pub const FAILURE: Routes = Routes::of(RouteKind::Failure);
     /// Where the message is a reply: both kinds of reply routes.

@@ -1,7 +1,7 @@
 //! Branch flags, the next hop, and names of this server: what Kamailio keeps outside its core.
 
 use bytes::Bytes;
-use module_api::{Call, Function, Module, Outcome, Param, ParamKind, Routes, Target, Value};
+use module_api::{Call, Function, KeyRule, Module, Outcome, Param, ParamKind, Routes, Target, Value, Variable};
 use sip_message::Uri;
 
 use crate::flag_set::{self, FlagSet};
@@ -27,7 +27,21 @@ pub static MODULE: Module = Module {
         PRINTF,
         crate::also("avp_printf", PRINTF),
     ],
+    variables: &[SYSTEM_ID],
     ..Module::EMPTY
+};
+
+const SYSTEM_ID: Variable = Variable {
+    name: "sruid",
+    key: KeyRule::None,
+    routes: Routes::ANY,
+    doc: "An identifier that nothing else has: another one each time it is read.",
+    example: "$avp(call) = $sruid;",
+    read: |call, _| {
+        let (time, chance) = (call.host.unix_time().as_secs(), call.host.random());
+        Value::Str(format!("srid-{time:x}-{chance:016x}").into())
+    },
+    write: None,
 };
 
 const FLAG: &[Param] = &[Param::required("flag", ParamKind::Flag), Param::optional("branch", ParamKind::Int)];
@@ -66,7 +80,7 @@ const ISBFLAGSET: Function = Function {
 const ISDSTURISET: Function = Function {
     name: "isdsturiset",
     params: &[],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "True when a next hop is set.",
     example: "if (!isdsturiset()) $du = \"sip:gateway.example.com\";",
     run: |call| call.context.target.destination.is_some().into(),
@@ -75,7 +89,7 @@ const ISDSTURISET: Function = Function {
 const SETDSTURI: Function = Function {
     name: "setdsturi",
     params: &[Param::required("uri", ParamKind::Format)],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Sets the next hop. False when the text is not a URI.",
     example: "setdsturi(\"sip:192.0.2.7:5080\");",
     run: |call| {
@@ -91,7 +105,7 @@ const SETDSTURI: Function = Function {
 const RESETDSTURI: Function = Function {
     name: "resetdsturi",
     params: &[],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Takes the next hop back: the Request-URI decides.",
     example: "resetdsturi();",
     run: |call| {
@@ -230,6 +244,14 @@ fn is_own(call: &Call<'_>, minds_port: bool) -> Outcome {
 mod tests {
     use super::*;
     use crate::testing::Bench;
+
+    #[test]
+    fn an_identifier_is_never_the_same_twice() {
+        let mut bench = Bench::invite();
+        let one = bench.read(&MODULE, "sruid", None);
+        assert!(one.to_bytes().starts_with(b"srid-"));
+        assert_ne!(one, bench.read(&MODULE, "sruid", None));
+    }
 
     #[test]
     fn script_flags_are_kept_for_one_run() {

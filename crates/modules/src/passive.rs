@@ -49,14 +49,28 @@ passive!(
     DB_MYSQL,
     "db_mysql",
     "Has no effect: a db_url says which database is used.",
-    ["ping_interval", "timeout_interval", "auto_reconnect", "insert_delayed", "update_affected_found"]
+    [
+        "ping_interval",
+        "timeout_interval",
+        "auto_reconnect",
+        "insert_delayed",
+        "update_affected_found",
+        "connect_timeout",
+        "send_timeout",
+        "receive_timeout",
+        "retries",
+        "server_timezone",
+        "unsigned_type",
+        "opt_ssl_mode",
+        "opt_ssl_ca"
+    ]
 );
 passive!(MYSQL, "mysql", "Has no effect: a db_url says which database is used.", ["ping_interval", "auto_reconnect"]);
 passive!(
     DB_POSTGRES,
     "db_postgres",
     "Has no effect: a db_url says which database is used.",
-    ["retries", "lockset", "timeout", "tcp_keepalive"]
+    ["retries", "lockset", "timeout", "tcp_keepalive", "bytea_output_escape", "con_param"]
 );
 passive!(POSTGRES, "postgres", "Has no effect: a db_url says which database is used.", []);
 passive!(
@@ -65,14 +79,19 @@ passive!(
     "Has no effect: SQLite is built in, and a db_url says which file is used.",
     ["db_set_readonly", "db_set_journal_mode"]
 );
-passive!(DB_TEXT, "db_text", "Has no effect: a db_url says which database is used.", ["db_mode", "emptystring"]);
+passive!(
+    DB_TEXT,
+    "db_text",
+    "Has no effect: a db_url says which database is used.",
+    ["db_mode", "emptystring", "file_buffer_size", "max_result_rows", "default_connection", "db_delim"]
+);
 passive!(DBTEXT, "dbtext", "Has no effect: a db_url says which database is used.", ["db_mode"]);
 
 /// SER's example module.
 pub static PRINT: Module = Module {
     name: "print",
     doc: "Writes text to the log.",
-    parameters: &[ignored("str_param"), ignored("int_param")],
+    parameters: &[ignored("str_param"), ignored("int_param"), ignored("string_param")],
     functions: &[Function {
         name: "print",
         params: &[Param::required("text", ParamKind::Str)],

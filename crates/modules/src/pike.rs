@@ -49,7 +49,7 @@ pub static MODULE: Module = Module {
 const CHECK_REQUEST: Function = Function {
     name: "pike_check_req",
     params: &[],
-    routes: Routes::REQUEST,
+    routes: Routes::ANY,
     doc: "Counts the request for its source address (IPv6: its /64 network). False when it has sent too much: -2 the first \
           time, -1 while it stays blocked.",
     example: "if (!pike_check_req()) exit;",
@@ -62,7 +62,7 @@ const CHECK_REQUEST: Function = Function {
 const CHECK_IP: Function = Function {
     name: "pike_check_ip",
     params: &[Param::required("address", ParamKind::Format)],
-    routes: Routes::REQUEST,
+    routes: Routes::ANY,
     doc: "As pike_check_req(), for a given address.",
     example: "if (!pike_check_ip(\"$si\")) exit;",
     run: |call| match std::str::from_utf8(&call.text(0)).ok().and_then(|text| text.parse().ok()) {

@@ -97,10 +97,8 @@ fn timers(setup: &Setup<'_>) -> Result<Vec<Timer>, SetupError> {
         if name.is_empty() || timers.iter().any(|timer: &Timer| timer.name == name) {
             return Err(wrong("a timer has a name of its own".into()));
         }
-        if length < SHORTEST {
-            return Err(wrong(format!("the shortest interval is {SHORTEST:?}")));
-        }
-        timers.push(Timer { name, interval: length, routes: Vec::new() });
+        // Kamailio takes any interval and fires as fast as it can.
+        timers.push(Timer { name, interval: length.max(SHORTEST), routes: Vec::new() });
     }
     for line in setup.list("exec") {
         let line = String::from_utf8_lossy(&line).into_owned();
@@ -156,11 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_is_too_fast_runs_as_fast_as_there_is() {
+        let timers = started(&MODULE, &[("timer", "name=a;interval=1u")]);
+        let timers: Arc<dyn std::any::Any + Send + Sync> = timers as _;
+        let timers = timers.downcast::<Timers>().unwrap_or_else(|_| panic!("these are timers"));
+        assert_eq!(timers.0[0].interval, SHORTEST);
+    }
+
+    #[test]
     fn a_timer_that_cannot_run_is_refused() {
         for setting in [
             ("timer", "interval=5"),
             ("timer", "name=a;interval=soon"),
-            ("timer", "name=a;interval=1u"),
             ("timer", "name=a;every=5"),
             ("exec", "timer=a;route=X"),
         ] {

@@ -1,7 +1,7 @@
 //! Short ways to write the table entries of settings, and to read what several modules write alike.
 
 use bytes::Bytes;
-use module_api::{Parameter, SettingKind};
+use module_api::{Context, Parameter, SettingKind, Value};
 
 /// An integer setting.
 pub(crate) const fn number(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
@@ -45,6 +45,40 @@ pub(crate) fn attribute(text: &str) -> Result<Option<Bytes>, String> {
     }
 }
 
+/// A variable of the script's that a module writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// `$var(name)`.
+    Variable(Bytes),
+    /// `$avp(name)`; what was there is replaced.
+    Attribute(Bytes),
+}
+
+impl Place {
+    /// Writes `value` there.
+    pub(crate) fn put(&self, context: &mut Context, value: Value) {
+        match self {
+            Place::Variable(name) => context.vars.replace(name.clone(), value),
+            Place::Attribute(name) => context.avps.replace(name.clone(), value),
+        }
+    }
+}
+
+/// The variable that a setting such as `$var(name)` or `$avp(name)` names; none when the setting is empty.
+///
+/// # Errors
+/// A phrase for the operator when it names anything else.
+pub(crate) fn place(text: &str) -> Result<Option<Place>, String> {
+    let inner = text.trim().strip_prefix("$var(").and_then(|rest| rest.strip_suffix(')'));
+    match inner.filter(|name| !name.is_empty() && !name.contains(['$', '('])) {
+        Some(name) => Ok(Some(Place::Variable(Bytes::copy_from_slice(name.as_bytes())))),
+        None => match attribute(text) {
+            Ok(name) => Ok(name.map(Place::Attribute)),
+            Err(_) => Err(format!("`{}` is no variable to write to; write $var(NAME) or $avp(NAME)", text.trim())),
+        },
+    }
+}
+
 /// The pairs of a text such as `name=calls;size=8`, without the white space around them.
 ///
 /// # Errors
@@ -68,6 +102,15 @@ mod tests {
         assert_eq!(attribute(""), Ok(None));
         assert!(attribute("$var(x)").is_err());
         assert!(attribute("$avp($var(x))").is_err());
+    }
+
+    #[test]
+    fn a_variable_to_write_to_is_named_as_in_a_script() {
+        assert_eq!(place("$var(set)"), Ok(Some(Place::Variable(Bytes::from_static(b"set")))));
+        assert_eq!(place("$avp(s:set)"), Ok(Some(Place::Attribute(Bytes::from_static(b"set")))));
+        assert_eq!(place(""), Ok(None));
+        assert!(place("$ru").is_err());
+        assert!(place("$var($fU)").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod inherited;
 pub mod mailbox;
 pub mod memory;
 pub mod poll;
+mod socket_option;
 pub mod stream;
 pub mod tls;
 pub mod udp;

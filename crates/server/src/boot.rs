@@ -30,7 +30,8 @@ use crate::running::{Order, Parts, Running};
 use crate::sockets::Sockets;
 use crate::start_modules::{self, Ground, Started};
 use crate::{
-    background, core_parameters, data, front_ends, gauges, greeting, listen, names, outward, spawn, tls, trace_commands,
+    background, core_parameters, data, front_ends, gauges, greeting, listen, names, outward, process_limits, spawn,
+    tls, trace_commands,
 };
 
 /// How many messages and results may wait for one worker.
@@ -121,6 +122,7 @@ impl<'a> Base<'a> {
         let statistics = Statistics::default();
         let posts = Arc::new(Posts::default());
         let server: Arc<dyn Server> = Arc::clone(&posts) as _;
+        process_limits::set(&settings)?;
         let log = Arc::new(start_log(arguments, &settings, dialect)?);
         let log_of_modules = |name: &'static str| log.for_module(name);
         let ground = Ground {
@@ -159,7 +161,7 @@ impl Core {
         let tls_server = tls::server(&tls_settings)?;
         let mut identity = identity(arguments, settings, tls_server.is_some())?;
         let worker_count = arguments.workers.unwrap_or_else(cores).clamp(1, 64);
-        let udp = base.sockets.bind_udp(&mut identity, worker_count)?;
+        let udp = base.sockets.bind_udp(&mut identity, worker_count, &core_parameters::udp(settings, worker_count)?)?;
         let (mailboxes, stations) = engine::stations(worker_count, MAILBOX).context("cannot make mailboxes")?;
         let surroundings = Surroundings {
             runtime: runtime.clone(),
@@ -174,9 +176,10 @@ impl Core {
         let shared = share(settings, &base.started, identity, Arc::clone(&base.program), surroundings)?;
         watch(arguments, &shared, &base.log);
         let sink = Arc::new(ToWorkers::new(Arc::clone(&shared), Mailboxes::clone(&mailboxes)));
-        let stream_settings = core_parameters::streams(settings, tls::client(&tls_settings)?);
+        let stream_settings = core_parameters::streams(settings, tls::client(&tls_settings)?)?;
+        let kernel = stream_settings.kernel.clone();
         let streams = Arc::new(Streams::new(runtime.clone(), stream_settings, sink));
-        base.sockets.listen_streams(&streams, &shared.identity, tls_server.as_ref())?;
+        base.sockets.listen_streams(&streams, &kernel, &shared.identity, tls_server.as_ref())?;
         let _gauges = gauges::show(&base.statistics, Mailboxes::clone(&mailboxes), Arc::clone(&streams));
         let own = stations.into_iter().zip(udp).collect();
         Ok(Core { shared, streams, mailboxes, own, tls_server, _gauges })

@@ -16,7 +16,7 @@ use crate::arguments::Arguments;
 use crate::commands::CheckArguments;
 use crate::scratch::Scratch;
 use crate::start_modules::{self, Ground, Started};
-use crate::{background, boot, data, front_ends, load, tls};
+use crate::{background, boot, core_parameters, data, front_ends, load, tls};
 
 /// Checks every file and prints what is wrong on standard output.
 ///
@@ -77,7 +77,8 @@ pub(crate) fn rehearse(arguments: &Arguments, configuration: Configuration) -> R
     let settings = &configuration.settings;
     let tls_settings = tls::Wanted::of(arguments, settings, &started);
     let certificate = tls::server(&tls_settings)?;
-    tls::client(&tls_settings)?;
+    core_parameters::streams(settings, tls::client(&tls_settings)?)?;
+    core_parameters::udp(settings, 1)?;
     boot::identity(arguments, settings, certificate.is_some())?;
     let (user, group) = front_ends::account(arguments, settings);
     background::find_account(user.as_deref(), group.as_deref())?;

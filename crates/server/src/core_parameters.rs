@@ -1,15 +1,17 @@
 //! What the core parameters of a script mean to the engine, to connections and to sockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 use module_api::Socket;
 use net::dns::DnsSettings;
-use net::stream::StreamSettings;
+use net::stream::{KernelOptions, StreamSettings};
 use net::tls::TlsClient;
+use net::udp::UdpOptions;
 use script::Settings as ScriptSettings;
 
 use crate::start_modules::Started;
@@ -29,12 +31,84 @@ fn seconds(settings: &ScriptSettings, name: &str) -> Option<Duration> {
     number(settings, name, 1..=86_400).map(|seconds| Duration::from_secs(seconds as u64))
 }
 
+/// The type of service of what is sent: a number, or a name of RFC 1349.
+///
+/// # Errors
+/// What the script says is neither.
+pub(crate) fn type_of_service(settings: &ScriptSettings) -> Result<Option<u8>> {
+    let Some(given) = given(settings, "tos") else { return Ok(None) };
+    let named = match given.to_ascii_uppercase().trim_start_matches("IPTOS_") {
+        "LOWDELAY" => Some(0x10),
+        "THROUGHPUT" => Some(0x08),
+        "RELIABILITY" => Some(0x04),
+        "LOWCOST" | "MINCOST" => Some(0x02),
+        number => number.parse().ok(),
+    };
+    let wrong = || format!("tos: `{given}` is neither a number from 0 to 255 nor IPTOS_LOWDELAY or one of its kin");
+    named.with_context(wrong).map(Some)
+}
+
+/// How UDP sockets are opened, one for each of so many workers.
+///
+/// # Errors
+/// As [`type_of_service`].
+pub(crate) fn udp(settings: &ScriptSettings, worker_count: usize) -> Result<UdpOptions> {
+    let defaults = UdpOptions::default();
+    Ok(UdpOptions {
+        reuse_port: worker_count > 1,
+        receive_buffer: number(settings, "maxbuffer", 4096..=1 << 30).or(defaults.receive_buffer),
+        send_buffer: number(settings, "maxsndbuffer", 4096..=1 << 30).or(defaults.send_buffer),
+        type_of_service: type_of_service(settings)?,
+        discovers_mtu: settings.int("pmtu_discovery") == 1,
+        binds_foreign: settings.int("ip_free_bind") != 0,
+        multicast_hops: number(settings, "mcast_ttl", 0..=255)
+            .filter(|_| settings.int("mcast_ttl") >= 0)
+            .map(|hops| hops as u32),
+        hears_own_multicast: !settings.is_set("mcast_loopback") || settings.flag("mcast_loopback"),
+        ..defaults
+    })
+}
+
+/// What the kernel shall do with connections.
+///
+/// # Errors
+/// As [`type_of_service`], and where an address to connect from is none.
+fn kernel(settings: &ScriptSettings) -> Result<KernelOptions> {
+    let defaults = KernelOptions::default();
+    // 0 leaves each as the system has it.
+    let time = |name| seconds(settings, name).filter(|_| settings.int(name) > 0);
+    let count = |name| number(settings, name, 1..=127).filter(|_| settings.int(name) > 0);
+    let source = |name| {
+        given(settings, name)
+            .map(|text| text.parse::<IpAddr>().with_context(|| format!("{name}: `{text}` is no address")))
+    };
+    Ok(KernelOptions {
+        type_of_service: type_of_service(settings)?,
+        probes_idle: settings.flag("tcp_keepalive"),
+        probe_after: time("tcp_keepidle"),
+        probe_interval: time("tcp_keepintvl"),
+        probe_count: count("tcp_keepcnt").map(|count| count as u32),
+        connect_tries: count("tcp_syncnt").map(|count| count as u8),
+        lingers: time("tcp_linger2"),
+        accepts_with_data: time("tcp_defer_accept"),
+        backlog: number(settings, "tcp_listen_backlog", 1..=65_535).map_or(defaults.backlog, |count| count as i32),
+        source_v4: source("tcp_source_ipv4").transpose()?,
+        source_v6: source("tcp_source_ipv6").transpose()?,
+        binds_foreign: settings.int("ip_free_bind") != 0,
+    })
+}
+
 /// Settings of connections.
-pub(crate) fn streams(settings: &ScriptSettings, tls_client: Option<Arc<TlsClient>>) -> StreamSettings {
+///
+/// # Errors
+/// A setting of the kernel's that is none.
+pub(crate) fn streams(settings: &ScriptSettings, tls_client: Option<Arc<TlsClient>>) -> Result<StreamSettings> {
     let defaults = StreamSettings::default();
     let lifetime = settings.int("tcp_connection_lifetime");
     let max_connections = settings.int("tcp_max_connections");
-    StreamSettings {
+    Ok(StreamSettings {
+        never_connects: settings.flag("tcp_no_connect"),
+        kernel: kernel(settings)?,
         idle_timeout: Duration::from_secs(lifetime.clamp(1, 86_400) as u64),
         max_connections: max_connections.clamp(1, 1 << 20) as usize,
         connect_timeout: seconds(settings, "tcp_connect_timeout").unwrap_or(defaults.connect_timeout),
@@ -46,7 +120,7 @@ pub(crate) fn streams(settings: &ScriptSettings, tls_client: Option<Arc<TlsClien
         max_message_bytes: number(settings, "tcp_rd_buf_size", 4096..=1 << 20).unwrap_or(defaults.max_message_bytes),
         tls_client,
         ..defaults
-    }
+    })
 }
 
 /// How names are resolved. `servers` are those of the command line; without any it is the system's.
@@ -171,11 +245,32 @@ mod tests {
                 "tcp_connect_timeout=3\ntcp_send_timeout=4\ntcp_rd_buf_size=8192\ntcp_accept_iplimit=7\ntcp_connection_lifetime=60",
             ),
             None,
-        );
+        )
+        .expect("the lines of a test are right");
         assert_eq!(streams.connect_timeout, Duration::from_secs(3));
         assert_eq!(streams.write_timeout, Duration::from_secs(4));
         assert_eq!((streams.max_message_bytes, streams.max_per_peer), (8192, 7));
         assert_eq!(streams.idle_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_kernel_is_told_what_the_script_says() {
+        let text = "tos=IPTOS_LOWDELAY\nmaxbuffer=100000\npmtu_discovery=1\nip_free_bind=1\nmcast_ttl=3\n\
+                    mcast_loopback=no\ntcp_keepalive=yes\ntcp_keepidle=60\ntcp_keepcnt=4\ntcp_linger2=30\n\
+                    tcp_listen_backlog=77\ntcp_no_connect=yes\ntcp_source_ipv4=192.0.2.5";
+        let told = udp(&settings(text), 2).expect("the lines of a test are right");
+        assert_eq!((told.type_of_service, told.receive_buffer), (Some(0x10), Some(100_000)));
+        assert!(told.discovers_mtu && told.binds_foreign && told.reuse_port && !told.hears_own_multicast);
+        assert_eq!(told.multicast_hops, Some(3));
+        let told = streams(&settings(text), None).expect("the lines of a test are right");
+        assert!(told.never_connects && told.kernel.probes_idle && told.kernel.binds_foreign);
+        assert_eq!((told.kernel.probe_after, told.kernel.probe_count), (Some(Duration::from_secs(60)), Some(4)));
+        assert_eq!((told.kernel.lingers, told.kernel.backlog), (Some(Duration::from_secs(30)), 77));
+        assert_eq!(told.kernel.source_v4, Some([192, 0, 2, 5].into()));
+        let silent = streams(&settings("tcp_keepidle=0"), None).expect("the lines of a test are right").kernel;
+        assert_eq!((silent.probe_after, silent.probes_idle, silent.backlog), (None, false, 1024));
+        assert!(udp(&settings("tos=0xb8"), 1).is_ok_and(|told| told.type_of_service == Some(0xb8)));
+        assert!(udp(&settings("tos=QUICKLY"), 1).is_err());
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod lsp;
 mod names;
 mod notify;
 mod outward;
+mod process_limits;
 mod running;
 mod scratch;
 mod script_test;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use engine::Identity;
 use module_api::{Socket, SocketId};
 use net::inherited::Inherited;
-use net::stream::Streams;
+use net::stream::{KernelOptions, Streams};
 use net::tls::TlsServer;
 use net::udp::{UdpOptions, UdpSocket};
 use sip_message::Transport;
@@ -35,9 +35,9 @@ impl Sockets {
         &mut self,
         identity: &mut Identity,
         worker_count: usize,
+        options: &UdpOptions,
     ) -> Result<Vec<Vec<(SocketId, UdpSocket)>>> {
         let mut of_workers: Vec<Vec<(SocketId, UdpSocket)>> = (0..worker_count).map(|_| Vec::new()).collect();
-        let options = UdpOptions { reuse_port: worker_count > 1, ..UdpOptions::default() };
         for (n, socket) in identity.sockets.iter_mut().enumerate() {
             if socket.transport != Transport::Udp {
                 continue;
@@ -45,16 +45,16 @@ impl Sockets {
             let mut first: Option<UdpSocket> = None;
             for (worker, sockets) in of_workers.iter_mut().enumerate() {
                 let udp = match (self.take(socket.address, true), &first) {
-                    (Some(inherited), _) => UdpSocket::adopt(inherited.socket, &options).inspect(|udp| {
+                    (Some(inherited), _) => UdpSocket::adopt(inherited.socket, options).inspect(|udp| {
                         first = first.take().or_else(|| udp.for_sending().ok());
                     }),
                     // More workers than sockets: the others send by the first, whose group they cannot join.
                     (None, Some(first)) => first.for_sending(),
                     (None, None) => {
                         if worker == 0 {
-                            refuse_if_taken(socket)?;
+                            refuse_if_taken(socket, options)?;
                         }
-                        UdpSocket::bind(socket.address, &options)
+                        UdpSocket::bind(socket.address, options)
                     }
                 };
                 let udp = udp.with_context(|| cannot_listen(socket))?;
@@ -75,6 +75,7 @@ impl Sockets {
     pub(crate) fn listen_streams(
         &mut self,
         streams: &Streams,
+        kernel: &KernelOptions,
         identity: &Identity,
         tls: Option<&Arc<TlsServer>>,
     ) -> Result<()> {
@@ -89,7 +90,7 @@ impl Sockets {
             let certificate = socket.transport.is_secure().then(|| tls.cloned()).flatten();
             let listener: std::io::Result<TcpListener> = match self.take(socket.address, false) {
                 Some(inherited) => inherited.into_listener(),
-                None => net::stream::bind_listener(socket.address),
+                None => net::stream::bind_listener(socket.address, kernel),
             };
             let listener = listener.with_context(|| cannot_listen(socket))?;
             self.keep(socket, 0, listener.as_fd());
@@ -125,7 +126,11 @@ impl Sockets {
 
 /// With SO_REUSEPORT a second server of the same user could take half of the traffic unseen. An
 /// ordinary socket tells whether the port is free.
-fn refuse_if_taken(socket: &Socket) -> Result<()> {
+fn refuse_if_taken(socket: &Socket, options: &UdpOptions) -> Result<()> {
+    // An address that the host may not have yet cannot be tried.
+    if options.binds_foreign {
+        return Ok(());
+    }
     std::net::UdpSocket::bind(socket.address).map(drop).with_context(|| cannot_listen(socket))
 }
 

@@ -10,7 +10,7 @@ use super::settings::{Accounting, Sinks};
 pub(super) const LOG: Function = Function {
     name: "acc_log_request",
     params: &[Param::required("comment", ParamKind::Format)],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Writes a record of this request to the log. The comment is a status code and a reason, or words alone.",
     example: "acc_log_request(\"403 Not allowed\");",
     run: |call| {
@@ -22,7 +22,7 @@ pub(super) const LOG: Function = Function {
 pub(super) const DB: Function = Function {
     name: "acc_db_request",
     params: &[Param::required("comment", ParamKind::Format), Param::required("table", ParamKind::Format)],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Writes a record of this request to a table of the accounting database, which gets it exactly once. The comment \
           is a status code and a reason, or words alone. False without a database (db_url, db_flag).",
     example: "acc_db_request(\"404 Not found\", \"missed_calls\");",
@@ -35,7 +35,7 @@ pub(super) const DB: Function = Function {
 pub(super) const BOTH: Function = Function {
     name: "acc_request",
     params: &[Param::required("comment", ParamKind::Format), Param::required("table", ParamKind::Format)],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "As acc_log_request(), and as acc_db_request() where there is an accounting database.",
     example: "acc_request(\"200 Redirected\", \"acc\");",
     run: |call| {

@@ -89,7 +89,7 @@ const IS_SUBSCRIBER: Function = Function {
         Param::required("table", ParamKind::Str),
         Param::required("flags", ParamKind::Str),
     ],
-    routes: Routes::REQUEST,
+    routes: Routes::ANY,
     doc: "True when the URI is that of a subscriber. Without flag 1 its domain does not matter.",
     example: "if (!is_subscriber(\"$ru\", \"subscriber\", \"1\")) send_reply(\"404\", \"Not Found\");",
     run: is_subscriber,

@@ -102,7 +102,7 @@ const COPY: Function = Function {
 const PUSH_TO: Function = Function {
     name: "avp_pushto",
     params: &[Param::required("destination", ParamKind::Str), Param::required("name", ParamKind::Str)],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Puts the value of an attribute or another variable into the Request-URI ($ru, $ru/username, $ru/domain), the next hop \
           ($du) or a new branch ($br; with /g a branch for each value). False when there is none, or it does not fit there.",
     example: "avp_pushto(\"$ru/domain\", \"$avp(backup_domain)\");",

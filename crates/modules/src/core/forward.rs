@@ -58,7 +58,7 @@ pub(super) const SEND: Function = Function {
 pub(super) const SEND_TCP: Function = Function {
     name: "send_tcp",
     params: TO,
-    routes: Routes::REQUEST,
+    routes: Routes::REQUESTS,
     doc: "As send(), over TCP.",
     example: "send_tcp(\"192.0.2.7\", 5060);",
     run: |call| send(call, Some(Transport::Tcp)),

@@ -33,7 +33,7 @@ pub(super) const SET_SEND_NAME: Function = Function {
 pub(super) const SET_RECEIVE: Function = Function {
     name: "set_recv_socket",
     params: SOCKET,
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Lets the message count as received on another of the listening sockets. False when there is none.",
     example: "set_recv_socket(\"udp:192.0.2.1:5060\");",
     run: |call| received_on(call, socket_named),
@@ -42,7 +42,7 @@ pub(super) const SET_RECEIVE: Function = Function {
 pub(super) const SET_RECEIVE_NAME: Function = Function {
     name: "set_recv_socket_name",
     params: NAME,
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Lets the message count as received on the listening socket of that name. False when there is none.",
     example: "set_recv_socket_name(\"outside\");",
     run: |call| received_on(call, by_name),
@@ -51,7 +51,7 @@ pub(super) const SET_RECEIVE_NAME: Function = Function {
 pub(super) const SET_SOURCE: Function = Function {
     name: "set_source_address",
     params: &[Param::required("address", ParamKind::Format)],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Lets the message count as received from another address, PROTO:ADDRESS:PORT, which replies go to where the Via \
           asks for the source. The protocol stays that of the message. False when it cannot be read.",
     example: "set_source_address(\"udp:192.0.2.7:5060\");",

@@ -7,7 +7,7 @@ const MODE: &[Param] = &[Param::required("mode", ParamKind::Int)];
 pub(super) const ADD_SERVER_ID: Function = Function {
     name: "via_add_srvid",
     params: MODE,
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "1 has this server's Via tell core parameter server_id as srvid, where it is not 0; 0 takes that back.",
     example: "via_add_srvid(1);",
     run: |call| set(call, |via, on| via.tells_server_id = on),
@@ -16,7 +16,7 @@ pub(super) const ADD_SERVER_ID: Function = Function {
 pub(super) const ADD_PARAMS: Function = Function {
     name: "via_add_xavp_params",
     params: MODE,
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "1 makes the fields of the $xavp that core parameter xavp_via_params names parameters of this server's Via, 0 takes \
           that back. They are read when the request is relayed; what is no token is left out, and so are branch, rport, \
           received, maddr and ttl.",
@@ -27,7 +27,7 @@ pub(super) const ADD_PARAMS: Function = Function {
 pub(super) const USE_FIELDS: Function = Function {
     name: "via_use_xavp_fields",
     params: MODE,
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "1 takes host and port of this server's Via from the fields address and port of the $xavp that core parameter \
           xavp_via_fields names, 0 takes that back. They are read when the request is relayed. Replies go there, so it must \
           lead back here.",

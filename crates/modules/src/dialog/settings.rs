@@ -26,7 +26,7 @@ pub(super) struct Settings {
     pub(super) bridge_contact: Bytes,
 }
 
-pub(super) static PARAMETERS: [Parameter; 47] = [
+pub(super) static PARAMETERS: [Parameter; 74] = [
     number("default_timeout", "43200", "How long a call may last, in seconds."),
     number(
         "early_timeout",
@@ -84,6 +84,33 @@ pub(super) static PARAMETERS: [Parameter; 47] = [
     ignored("debug_variables"),
     ignored("dlg_mode"),
     ignored("dlg_extra_hdrs_mode"),
+    column("call_id_column"),
+    column("from_uri_column"),
+    column("from_tag_column"),
+    column("to_uri_column"),
+    column("to_tag_column"),
+    column("h_id_column"),
+    column("h_entry_column"),
+    column("state_column"),
+    column("start_time_column"),
+    column("timeout_column"),
+    column("to_cseq_column"),
+    column("from_cseq_column"),
+    column("to_route_column"),
+    column("from_route_column"),
+    column("to_contact_column"),
+    column("from_contact_column"),
+    column("to_sock_column"),
+    column("from_sock_column"),
+    column("sflags_column"),
+    column("toroute_name_column"),
+    column("vars_h_id_column"),
+    column("vars_h_entry_column"),
+    column("vars_key_column"),
+    column("vars_value_column"),
+    column("iflags_column"),
+    column("xdata_column"),
+    column("req_uri_column"),
 ];
 
 const fn number(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
@@ -96,6 +123,15 @@ const fn text(name: &'static str, default: &'static str, doc: &'static str) -> P
 
 const fn ignored(name: &'static str) -> Parameter {
     Parameter { name, kind: SettingKind::Ignored, default: "", doc: "Has no effect." }
+}
+
+const fn column(name: &'static str) -> Parameter {
+    Parameter {
+        name,
+        kind: SettingKind::Ignored,
+        default: "",
+        doc: "Has no effect: columns have the names of Kamailio's schema.",
+    }
 }
 
 impl Settings {

@@ -42,7 +42,7 @@ const SET: Param = Param::required("set", ParamKind::Int);
 const TRANSLATE: Function = Function {
     name: "dp_translate",
     params: &[SET],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Translates the user of the Request-URI by a set of rules. -1 when no rule matches, -2 when there is no such set.",
     example: "dp_translate(\"1\");",
     run: |call| {

@@ -44,7 +44,7 @@ pub(super) const SELECT_DOMAIN: Function = Function {
 pub(super) const SELECT: Function = Function {
     name: "ds_select",
     params: SET_AND_ALGORITHM,
-    routes: WHERE,
+    routes: Routes::ANY,
     doc: "Chooses gateways as ds_select_dst() and only keeps them, for ds_set_dst(), ds_next_dst() and $xavp(_dsdst_).",
     example: "ds_select(1, 9); ds_set_dst();",
     run: |call| select(call, Use::Nothing),

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::setting::Place;
 use bytes::Bytes;
 use module_api::{Parameter, SettingKind, Setup, SetupError};
 
@@ -33,6 +34,15 @@ pub(super) struct Settings {
     pub(super) alpha: u32,
     pub(super) dns_interval: Duration,
     pub(super) call_lifetime: Duration,
+    /// Where `ds_is_from_list()` leaves what it found.
+    pub(super) found: Found,
+}
+
+/// Variables for what is known of the gateway that a message comes from.
+pub(super) struct Found {
+    pub(super) set: Option<Place>,
+    pub(super) attrs: Option<Place>,
+    pub(super) uri: Option<Place>,
 }
 
 /// Which gateways are asked whether they are alive.
@@ -71,8 +81,13 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     ignored("xavp_dst_mode"),
     ignored("xavp_ctx_mode"),
     ignored("hash_pvar"),
-    ignored("setid_pvname"),
-    ignored("attrs_pvname"),
+    text(
+        "setid_pvname",
+        "",
+        "The $var or $avp in which ds_is_from_list() leaves the set of the gateway that it found.",
+    ),
+    text("attrs_pvname", "", "The $var or $avp in which it leaves the attributes of that gateway."),
+    text("uri_pvname", "", "The $var or $avp in which it leaves the URI of that gateway."),
     ignored("ds_ping_fr_timer"),
     ignored("ds_retain_latency_stats"),
     ignored("outbound_proxy"),
@@ -148,8 +163,17 @@ impl Settings {
             alpha: count(setup, "ds_latency_estimator_alpha")?,
             dns_interval: seconds(setup, "ds_dns_interval")?,
             call_lifetime: seconds(setup, "ds_hash_expire")?,
+            found: Found {
+                set: place(setup, "setid_pvname")?,
+                attrs: place(setup, "attrs_pvname")?,
+                uri: place(setup, "uri_pvname")?,
+            },
         })
     }
+}
+
+fn place(setup: &Setup<'_>, name: &'static str) -> Result<Option<Place>, SetupError> {
+    crate::setting::place(&setup.text(name)).map_err(|cause| SetupError::Setting { name, cause })
 }
 
 fn seconds(setup: &Setup<'_>, name: &'static str) -> Result<Duration, SetupError> {

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use module_api::{Call, Function, Outcome, Param, ParamKind, Routes};
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
 use sip_message::{Transport, Uri};
 
 use super::Dispatcher;
 use super::target::Target;
+use crate::setting::Place;
 
 pub(super) const IS_FROM_LIST: Function = Function {
     name: "ds_is_from_list",
@@ -55,9 +56,22 @@ fn is_from_list(call: &mut Call<'_>) -> Outcome {
         .0
         .iter()
         .filter(|(id, _)| wanted.is_none_or(|wanted| wanted == **id))
-        .flat_map(|(_, set)| &set.targets)
-        .any(|target| fits(target, &sought, mode) && socket_fits(target));
-    found.into()
+        .flat_map(|(id, set)| set.targets.iter().map(move |target| (*id, target)))
+        .find(|(_, target)| fits(target, &sought, mode) && socket_fits(target));
+    if let Some((id, target)) = found {
+        let dispatcher = call.shared_state::<Dispatcher>();
+        let places = &dispatcher.settings.found;
+        tell(call, places.set.as_ref(), || Value::Int(id));
+        tell(call, places.attrs.as_ref(), || Value::Str(target.attrs.text.clone()));
+        tell(call, places.uri.as_ref(), || Value::Str(target.uri.clone()));
+    }
+    found.is_some().into()
+}
+
+fn tell(call: &mut Call<'_>, place: Option<&Place>, value: impl FnOnce() -> Value) {
+    if let Some(place) = place {
+        place.put(call.context, value());
+    }
 }
 
 const ANY_PORT: i64 = 1;
@@ -80,4 +94,32 @@ fn sought(uri: &[u8]) -> Option<Sought> {
         port: uri.port.unwrap_or_else(|| transport.default_port()),
         transport,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MODULE;
+    use super::*;
+    use crate::testing::{Bench, INVITE, Scratch, started, text};
+
+    #[test]
+    fn what_is_known_of_the_gateway_is_left_where_the_script_wants_it() {
+        let files = Scratch::new(&[("list", "1 sip:192.0.2.1\n7 sip:198.51.100.7:5070 0 0 zone=north\n")]);
+        let settings = [
+            ("list_file", files.path("list")),
+            ("setid_pvname", "$var(set)".into()),
+            ("attrs_pvname", "$avp(attrs)".into()),
+            ("uri_pvname", "$var(uri)".into()),
+        ];
+        let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let mut bench = Bench::with_state(INVITE, started(&MODULE, &settings));
+        bench.context.arrival.source = "198.51.100.7:5070".parse().unwrap();
+        assert_eq!(bench.run(&MODULE, "ds_is_from_list", &[]), 1);
+        assert_eq!(bench.context.vars.first(b"set"), Some(&Value::Int(7)));
+        assert_eq!(bench.context.vars.first(b"uri"), Some(&text("sip:198.51.100.7:5070")));
+        assert_eq!(bench.context.avps.first(b"attrs"), Some(&text("zone=north")));
+        bench.context.arrival.source = "198.51.100.8:5070".parse().unwrap();
+        assert_eq!(bench.run(&MODULE, "ds_is_from_list", &[]), -1);
+        assert_eq!(bench.context.vars.first(b"set"), Some(&Value::Int(7)));
+    }
 }

@@ -39,6 +39,9 @@ const PARAMETERS: &[Parameter] = &[
     text("plp_table_name", "pl_pipes", "The table of those pipes: pipeid, algorithm, plimit."),
     ignored("timer_mode", "Has no effect."),
     ignored("hash_size", "Has no effect."),
+    ignored("plp_pipeid_column", "Has no effect: columns have the names of Kamailio's schema."),
+    ignored("plp_limit_column", "Has no effect: columns have the names of Kamailio's schema."),
+    ignored("plp_algorithm_column", "Has no effect: columns have the names of Kamailio's schema."),
     ignored("load_fetch", "Has no effect."),
     ignored("clean_unused", "Has no effect: pipes that nothing passes go when there are too many."),
 ];
@@ -91,7 +94,7 @@ const CHECK_MADE: Function = Function {
 const DROP: Function = Function {
     name: "pl_drop",
     params: &[],
-    routes: Routes::REQUEST,
+    routes: Routes::REQUESTS,
     doc: "Turns the request away with the reply of the settings.",
     example: "if (!pl_check(\"gateway\")) pl_drop();",
     run: |call| turn_away(call, None),
@@ -100,7 +103,7 @@ const DROP: Function = Function {
 const DROP_AFTER: Function = Function {
     name: "pl_drop",
     params: &[Param::required("seconds", ParamKind::Int)],
-    routes: Routes::REQUEST,
+    routes: Routes::REQUESTS,
     doc: "Turns the request away and asks to come back after so many seconds (Retry-After).",
     example: "if (!pl_check(\"gateway\")) pl_drop(\"10\");",
     run: |call| {
@@ -112,7 +115,7 @@ const DROP_AFTER: Function = Function {
 const DROP_BETWEEN: Function = Function {
     name: "pl_drop",
     params: &[Param::required("least", ParamKind::Int), Param::required("most", ParamKind::Int)],
-    routes: Routes::REQUEST,
+    routes: Routes::REQUESTS,
     doc: "Turns the request away and asks to come back after a time between the two, in seconds, so that not all come back \
           at once.",
     example: "if (!pl_check(\"gateway\")) pl_drop(\"10\", \"30\");",

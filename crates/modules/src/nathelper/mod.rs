@@ -84,6 +84,7 @@ pub static MODULE: Module = Module {
         question::TEST,
         question::IS_RFC1918,
     ],
+    variables: &[question::RECORD_ROUTES, question::TOP_RECORD_ROUTES],
     make,
     ..Module::EMPTY
 };

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use module_api::{Context, Function, Outcome, Param, ParamKind, Routes};
-use sip_message::{Limits, Transport, Uri, Via, multipart};
+use module_api::{Call, Context, Function, KeyRule, Outcome, Param, ParamKind, Routes, Value, Variable};
+use sip_message::{Limits, NameAddr, Transport, Uri, Via, multipart};
 
 use super::Nat;
 use super::address::{is_private, port_of, read_address};
@@ -83,11 +83,59 @@ fn any_media_address(context: &Context, test: impl Fn(IpAddr) -> bool) -> bool {
     session.connections().filter(|connection| !connection.is_null()).filter_map(|connection| connection.ip()).any(test)
 }
 
+/// `$rr_count`.
+pub(super) const RECORD_ROUTES: Variable = Variable {
+    name: "rr_count",
+    key: KeyRule::None,
+    routes: Routes::ANY,
+    doc: "How many values Record-Route has.",
+    example: "if ($rr_count > 2) xlog(\"far away\\n\");",
+    read: |call, _| Value::Int(record_routes(call).count() as i64),
+    write: None,
+};
+
+/// `$rr_top_count`.
+pub(super) const TOP_RECORD_ROUTES: Variable = Variable {
+    name: "rr_top_count",
+    key: KeyRule::None,
+    routes: Routes::ANY,
+    doc: "How many values of Record-Route the last proxy has added: 2 where it changed transport or network, which its \
+          parameter r2 says, else 1; 0 without Record-Route.",
+    example: "if ($rr_count == $rr_top_count) xlog(\"the first proxy\\n\");",
+    read: |call, _| {
+        let first = record_routes(call).next();
+        Value::Int(first.map_or(0, |value| {
+            let address = NameAddr::parse(value).ok();
+            let uri = address.and_then(|address| Uri::parse(address.uri).ok());
+            if uri.is_some_and(|uri| uri.params.value("r2").is_some()) { 2 } else { 1 }
+        }))
+    },
+    write: None,
+};
+
+fn record_routes<'a>(call: &'a Call<'_>) -> impl Iterator<Item = &'a [u8]> {
+    let headers = call.context.message.headers_with_name(b"Record-Route");
+    headers.flat_map(|header| header.values()).map(|value| value.text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{MODULE, tests::BROWSER, tests::bench};
     use crate::testing::INVITE;
     use sip_message::Transport;
+
+    #[test]
+    fn proxies_on_the_way_are_counted() {
+        let mut bench = crate::testing::Bench::new(INVITE);
+        let counts = |bench: &mut crate::testing::Bench| {
+            ["rr_count", "rr_top_count"].map(|name| bench.read(&MODULE, name, None).to_int())
+        };
+        assert_eq!(counts(&mut bench), [0, 0]);
+        let lines =
+            "Record-Route: <sip:192.0.2.3;r2=on;lr>, <sip:192.0.2.4;r2=on;lr>\r\nRecord-Route: <sip:192.0.2.5;lr>\r\n";
+        let mut bench = crate::testing::Bench::new(&INVITE.replace("Subject: lunch\r\n", lines));
+        assert_eq!(counts(&mut bench), [3, 2]);
+    }
 
     const ALL: [i64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 

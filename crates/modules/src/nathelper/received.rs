@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use module_api::{Call, Function, Outcome, Param, ParamKind, Value};
+use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
 use sip_message::Transport;
 
 use super::address::Place;
@@ -47,7 +47,7 @@ pub(super) const ADD: Function = Function {
 pub(super) const ALIAS_TO_VARIABLE: Function = Function {
     name: "set_alias_to_pv",
     params: &[Param::required("variable", ParamKind::Output)],
-    routes: contact::WHERE,
+    routes: Routes::ANY,
     doc: "Puts the alias of the Contact, as a SIP URI, into a variable. False when there is none.",
     example: "set_alias_to_pv(\"$avp(back)\");",
     run: |call| match alias(call) {

@@ -12,7 +12,7 @@ const NAMED_FILES: &[Param] = &[Param::required("allow", ParamKind::Str), Param:
 pub(super) const ROUTING: Function = Function {
     name: "allow_routing",
     params: FILES,
-    routes: Routes::REQUEST.or(Routes::FAILURE),
+    routes: Routes::ANY,
     doc: "True when From may call the Request-URI and each further target: a pair that a file allows, or that none denies. \
           The files are the default ones, those of a base name, or two that are named.",
     example: "if (!allow_routing(\"rules.allow\", \"rules.deny\")) sl_send_reply(\"403\", \"Forbidden\");",
@@ -30,7 +30,7 @@ pub(super) const ROUTING: Function = Function {
 pub(super) const REGISTER: Function = Function {
     name: "allow_register",
     params: NAMED_FILES,
-    routes: Routes::REQUEST,
+    routes: Routes::REQUESTS,
     doc: "True when To may register each of the Contacts, by the files of a base name or two that are named.",
     example: "if (!allow_register(\"register\")) sl_send_reply(\"403\", \"Forbidden\");",
     run: |call| register(call, false),

@@ -30,6 +30,24 @@ pub(super) const FLAGS_HEX: Variable = Variable {
     })
 };
 
+pub(super) const URIS: Variable = plain(
+    "bR",
+    "The URIs of the added targets, one behind the other: URI, or <URI>;q=Q, between commas.",
+    "xlog(\"also to $bR\\n\");",
+    |call, _| {
+        let uris = call.context.branches.iter().map(|branch| {
+            let uri = String::from_utf8_lossy(&branch.uri);
+            match branch.q {
+                Some(1000) => format!("<{uri}>;q=1"),
+                Some(q) => format!("<{uri}>;q={}", format!("0.{q:03}").trim_end_matches('0').trim_end_matches('.')),
+                None => uri.into_owned(),
+            }
+        });
+        let uris: Vec<String> = uris.collect();
+        if uris.is_empty() { Value::Null } else { super::text(uris.join(", ")) }
+    },
+);
+
 /// Noted while a script puts a target together with `$sbranch(...)`.
 #[derive(Default)]
 struct Prepared(Target);
@@ -55,7 +73,7 @@ pub(super) const PREPARED: Variable = Variable {
 pub(super) const PREPARED_APPEND: Function = Function {
     name: "sbranch_append",
     params: &[],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Adds the target that $sbranch(...) has put together. False when it has no URI.",
     example: "sbranch_append();",
     run: |call| match call.context.note::<Prepared>() {
@@ -80,7 +98,7 @@ pub(super) const PREPARED_RESET: Function = Function {
 pub(super) const PREPARED_SET: Function = Function {
     name: "sbranch_set_ruri",
     params: &[],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Sends the request itself to the target that $sbranch(...) has put together. False when it has no URI.",
     example: "sbranch_set_ruri();",
     run: |call| match call.context.note::<Prepared>() {
@@ -167,6 +185,18 @@ mod tests {
     use super::*;
     use crate::testing::{Bench, text};
     use bytes::Bytes;
+
+    #[test]
+    fn the_uris_of_all_added_targets_are_told_at_once() {
+        let mut bench = Bench::invite();
+        assert_eq!(bench.read(&MODULE, "bR", None), Value::Null);
+        bench.context.branches.push(Target::new("sip:a@192.0.2.1".into()));
+        for (uri, q) in [("sip:b@192.0.2.2", 500), ("sip:c@192.0.2.3", 1000)] {
+            bench.context.branches.push(Target { q: Some(q), ..Target::new(uri.into()) });
+        }
+        let all = "sip:a@192.0.2.1, <sip:b@192.0.2.2>;q=0.5, <sip:c@192.0.2.3>;q=1";
+        assert_eq!(bench.read(&MODULE, "bR", None), text(all));
+    }
 
     #[test]
     fn added_targets_are_counted_and_read() {

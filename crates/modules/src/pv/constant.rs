@@ -34,6 +34,29 @@ pub(super) const VERSION: Variable = Variable {
     },
     write: None,
 };
+pub(super) const SERVER: Variable = Variable {
+    name: "ksr",
+    key: KeyRule::Required,
+    routes: Routes::ANY,
+    doc: "The version of this server: ver its text, verval its number, as 1002003 for 1.2.3.",
+    example: "xlog(\"$ksr(ver)\\n\");",
+    read: |_, selector| match selector.key() {
+        b"ver" => Value::from_static(env!("CARGO_PKG_VERSION")),
+        b"verval" => {
+            let parts = env!("CARGO_PKG_VERSION").split(['.', '-']).map_while(|part| part.parse::<i64>().ok());
+            Value::Int(parts.take(3).fold(0, |number, part| number * 1000 + part))
+        }
+        _ => Value::Null,
+    },
+    write: None,
+};
+/// What Kamailio's parser once noted of a message that it could not read; no version fills it.
+pub(super) const ERROR_CLASS: Variable = plain(
+    "err.class",
+    "Always undefined: what cannot be read does not reach a script.",
+    "xlog(\"$err.class\\n\");",
+    |_, _| Value::Null,
+);
 pub(super) const HOST_NAME: Variable = Variable {
     name: "HN",
     key: KeyRule::Required,
@@ -103,5 +126,7 @@ mod tests {
         }
         assert_eq!(bench.read(&MODULE, "K", Some("X")), Value::Null);
         assert_eq!(bench.read(&MODULE, "_s", Some("a-b")), text("a-b"));
+        assert_eq!(bench.read(&MODULE, "err.class", None), Value::Null);
+        assert_eq!(bench.read(&MODULE, "ksr", Some("ver")), text(env!("CARGO_PKG_VERSION")));
     }
 }

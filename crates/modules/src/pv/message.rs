@@ -1,7 +1,7 @@
 //! The message itself: start line, single-valued headers, body.
 
 use module_api::{Call, Fault, Selector, Value, Variable};
-use sip_message::{HeaderName, Message};
+use sip_message::{HeaderName, Message, NameAddr};
 
 use super::{copied, plain, text};
 
@@ -20,6 +20,13 @@ pub(super) const METHOD: Variable =
 pub(super) const STATUS: Variable =
     plain("rs", "The status code of a reply; undefined for a request.", "if ($rs == 183) exit;", |call, _| {
         call.context.message.status().map_or(Value::Null, |code| Value::Int(code.into()))
+    });
+pub(super) const STATUS_NUMBER: Variable = Variable { name: "rsi", ..STATUS };
+pub(super) const REFER_TO: Variable =
+    plain("rt", "The URI of Refer-To (RFC 3515).", "xlog(\"transferred to $rt\\n\");", |call, _| {
+        let value = call.context.message.headers_with_name(b"Refer-To").next();
+        let address = value.and_then(|header| NameAddr::parse(header.value).ok());
+        address.map_or(Value::Null, |address| copied(Some(address.uri)))
     });
 pub(super) const REASON: Variable = plain("rr", "The reason phrase of a reply.", "xlog(\"$rs $rr\\n\");", |call, _| {
     let message = &call.context.message;

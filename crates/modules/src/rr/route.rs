@@ -44,7 +44,7 @@ pub(super) const LOOSE_ROUTE_PRELOADED: Function = Function {
 pub(super) const HAS_NEXT_ROUTE: Function = Function {
     name: "rr_next_hop_route",
     params: &[],
-    routes: Routes::REQUEST,
+    routes: Routes::ANY,
     doc: "True when a Route header names another than this server.",
     example: "if (rr_next_hop_route()) xlog(\"goes on along its route\\n\");",
     run: |call| {

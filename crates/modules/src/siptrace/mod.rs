@@ -81,7 +81,21 @@ const PARAMETERS: &[module_api::Parameter] = &[
     ignored("trace_db_mode", "Has no effect: rows are written beside the workers, many at a time."),
     ignored("traced_user_avp", "Has no effect: column traced_user stays empty."),
     ignored("trace_table_avp", "Has no effect: there is one table."),
+    ignored("date_column", COLUMN),
+    ignored("callid_column", COLUMN),
+    ignored("traced_user_column", COLUMN),
+    ignored("msg_column", COLUMN),
+    ignored("method_column", COLUMN),
+    ignored("status_column", COLUMN),
+    ignored("fromip_column", COLUMN),
+    ignored("toip_column", COLUMN),
+    ignored("fromtag_column", COLUMN),
+    ignored("totag_column", COLUMN),
+    ignored("direction_column", COLUMN),
+    ignored("time_us_column", COLUMN),
 ];
+
+const COLUMN: &str = "Has no effect: columns have the names of Kamailio's schema.";
 
 const fn counter(name: &'static str, doc: &'static str) -> Statistic {
     Statistic { group: "siptrace", name, kind: StatisticKind::Counter, doc }

@@ -178,7 +178,7 @@ pub(super) const APPEND_TIME: Function = Function {
 pub(super) const APPEND_TIME_TO_REQUEST: Function = Function {
     name: "append_time_to_request",
     params: &[],
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "Adds a Date header to the request.",
     example: "append_time_to_request();",
     run: |call| {

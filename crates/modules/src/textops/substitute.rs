@@ -37,7 +37,7 @@ pub(super) const SUBST_BODY: Function = Function {
 pub(super) const SUBST_URI: Function = Function {
     name: "subst_uri",
     params: EXPRESSION,
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "As subst(), on the Request-URI. False without a match, and when the result is no URI.",
     example: "subst_uri('/^sip:00([0-9]+)@(.*)$/sip:+\\1@\\2/');",
     run: |call| {
@@ -56,7 +56,7 @@ pub(super) const SUBST_URI: Function = Function {
 pub(super) const SUBST_USER: Function = Function {
     name: "subst_user",
     params: EXPRESSION,
-    routes: Routes::REQUESTS,
+    routes: Routes::ANY,
     doc: "As subst(), on the user of the Request-URI.",
     example: "subst_user('/^00/+/');",
     run: |call| {

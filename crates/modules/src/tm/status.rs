@@ -23,7 +23,7 @@ pub(super) const CHECK_STATUS: Function = Function {
 pub(super) const GREP_STATUS: Function = Function {
     name: "t_grep_status",
     params: &[Param::required("code", ParamKind::StatusCode)],
-    routes: LATER,
+    routes: LATER.or(Routes::REQUEST),
     doc: "True when some branch has the given final reply.",
     example: "if (t_grep_status(\"603\")) exit;",
     run: |call| {
@@ -46,7 +46,7 @@ pub(super) const IS_CANCELED: Function = Function {
 pub(super) const BRANCH_TIMEOUT: Function = Function {
     name: "t_branch_timeout",
     params: &[],
-    routes: Routes::FAILURE,
+    routes: Routes::FAILURE.or(Routes::REQUEST),
     doc: "True when the chosen branch ended because its time was up.",
     example: "if (t_branch_timeout()) xlog(\"no answer\\n\");",
     run: |call| ask(call, |standing| standing.is_timeout),
@@ -55,7 +55,7 @@ pub(super) const BRANCH_TIMEOUT: Function = Function {
 pub(super) const BRANCH_REPLIED: Function = Function {
     name: "t_branch_replied",
     params: &[],
-    routes: Routes::FAILURE,
+    routes: Routes::FAILURE.or(Routes::REQUEST),
     doc: "True when the chosen branch has had a reply, if only a provisional one.",
     example: "if (t_branch_timeout() && !t_branch_replied()) xlog(\"dead\\n\");",
     run: |call| ask(call, |standing| standing.has_reply),
@@ -64,7 +64,7 @@ pub(super) const BRANCH_REPLIED: Function = Function {
 pub(super) const ANY_TIMEOUT: Function = Function {
     name: "t_any_timeout",
     params: &[],
-    routes: Routes::FAILURE,
+    routes: Routes::FAILURE.or(Routes::REQUEST),
     doc: "True when some branch ended because its time was up.",
     example: "if (t_any_timeout()) xlog(\"some phone was silent\\n\");",
     run: |call| {
@@ -80,7 +80,7 @@ pub(super) const ANY_TIMEOUT: Function = Function {
 pub(super) const ANY_REPLIED: Function = Function {
     name: "t_any_replied",
     params: &[],
-    routes: Routes::FAILURE,
+    routes: Routes::FAILURE.or(Routes::REQUEST),
     doc: "True when some branch has had a reply.",
     example: "if (!t_any_replied()) xlog(\"nobody there\\n\");",
     run: |call| ask(call, |standing| standing.replies.iter().any(Option::is_some)),

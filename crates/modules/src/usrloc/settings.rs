@@ -9,7 +9,7 @@ use store::Store;
 
 use super::locations::{LocationTable, Locations, Persistence};
 
-pub(super) static PARAMETERS: [Parameter; 38] = [
+pub(super) static PARAMETERS: [Parameter; 49] = [
     Parameter {
         name: "db_mode",
         kind: SettingKind::Int,
@@ -84,6 +84,17 @@ pub(super) static PARAMETERS: [Parameter; 38] = [
     column("cflags_column"),
     column("user_agent_column"),
     column("received_column"),
+    column("ruid_column"),
+    column("path_column"),
+    column("socket_column"),
+    column("methods_column"),
+    column("instance_column"),
+    column("reg_id_column"),
+    column("server_id_column"),
+    column("connection_id_column"),
+    column("keepalive_column"),
+    column("partition_column"),
+    ignored("db_skip_delete", "Has no effect: what has run out is deleted."),
 ];
 
 const fn ignored(name: &'static str, doc: &'static str) -> Parameter {

@@ -68,6 +68,7 @@ impl Arrival {
     async fn shake_hands(self, stream: TcpStream, tls: Option<Arc<TlsServer>>) -> io::Result<()> {
         let deadline = Instant::now() + self.inner.settings.handshake_timeout;
         stream.set_nodelay(true)?;
+        self.inner.settings.kernel.apply(&stream, self.peer.is_ipv6())?;
         let local = stream.local_addr()?;
         let Some(tls) = tls else {
             return self.open(stream, local, Vec::new(), deadline).await;

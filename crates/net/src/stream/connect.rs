@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use super::kernel::KernelOptions;
 use super::queue::{Queued, WriteQueue};
 use super::serve::{self, Link};
 use super::streams::{Inner, Slot};
@@ -45,7 +46,7 @@ pub(super) fn report(sink: &dyn Sink, message: &Queued, peer: SocketAddr, protoc
 }
 
 async fn open(inner: &Arc<Inner>, dial: Dial, protocol: Protocol) -> io::Result<()> {
-    let connecting = connect_tcp(dial.peer, dial.local);
+    let connecting = connect_tcp(dial.peer, dial.local, &inner.settings.kernel);
     let stream = timeout(inner.settings.connect_timeout, connecting).await??;
     let local = stream.local_addr()?;
     let link = |identities| {
@@ -70,12 +71,14 @@ async fn open(inner: &Arc<Inner>, dial: Dial, protocol: Protocol) -> io::Result<
     Ok(())
 }
 
-async fn connect_tcp(peer: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStream> {
+async fn connect_tcp(peer: SocketAddr, local: Option<IpAddr>, options: &KernelOptions) -> io::Result<TcpStream> {
     let socket = if peer.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    let local = local.filter(|ip| ip.is_ipv4() == peer.is_ipv4() && !ip.is_unspecified());
+    let local =
+        options.source(peer.is_ipv6()).or(local).filter(|ip| ip.is_ipv4() == peer.is_ipv4() && !ip.is_unspecified());
     if let Some(local) = local {
         socket.bind(SocketAddr::new(local, 0))?;
     }
     socket.set_nodelay(true)?;
+    options.apply(&socket, peer.is_ipv6())?;
     socket.connect(peer).await
 }

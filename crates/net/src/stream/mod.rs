@@ -7,6 +7,7 @@
 mod accept;
 mod connect;
 mod framing;
+pub(crate) mod kernel;
 mod queue;
 mod serve;
 mod settings;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 
 use crate::Protocol;
 
+pub use kernel::KernelOptions;
 pub use settings::StreamSettings;
 pub use streams::{Counts, Streams, bind_listener};
 

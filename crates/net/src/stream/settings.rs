@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kernel::KernelOptions;
 use crate::tls::TlsClient;
 
 /// Limits and time-outs of all connections of one [`super::Streams`].
@@ -33,6 +34,10 @@ pub struct StreamSettings {
     pub max_per_peer: usize,
     /// Length of a message.
     pub max_message_bytes: usize,
+    /// Connections are never opened from this side: only those that peers opened are used.
+    pub never_connects: bool,
+    /// What the kernel shall do with each.
+    pub kernel: KernelOptions,
     /// For connections that are opened to TLS servers.
     pub tls_client: Option<Arc<TlsClient>>,
 }
@@ -52,6 +57,8 @@ impl Default for StreamSettings {
             max_connections: 16_384,
             max_per_peer: 1024,
             max_message_bytes: 65_536,
+            never_connects: false,
+            kernel: KernelOptions::default(),
             tls_client: None,
         }
     }

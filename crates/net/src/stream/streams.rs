@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::connect::{self, Dial};
+use super::kernel::KernelOptions;
 use super::queue::{NotQueued, Queued, WriteQueue};
 use super::table::{Entry, Table};
 use super::{ConnectionId, Destination, Refused, Sink, StreamSettings, accept, framing, serve};
@@ -98,7 +99,7 @@ impl Streams {
         address: SocketAddr,
         tls: Option<Arc<TlsServer>>,
     ) -> io::Result<SocketAddr> {
-        self.listen_on(protocol, bind_listener(address)?, tls)
+        self.listen_on(protocol, bind_listener(address, &self.inner.settings.kernel)?, tls)
     }
 
     /// Accepts connections on a socket that listens already, and must not block. As [`Streams::listen`].
@@ -242,7 +243,7 @@ impl Streams {
     /// same peer finds it.
     fn prepare_dial(&self, table: &mut Table, to: &Destination<'_>) -> Result<Dial, Refused> {
         let tls = match to.protocol {
-            _ if !to.may_connect => return Err(Refused::NoConnection),
+            _ if !to.may_connect || self.inner.settings.never_connects => return Err(Refused::NoConnection),
             // Only clients open WebSockets, and a server's peer is no client (RFC 7118 section 5).
             Protocol::Udp | Protocol::Ws | Protocol::Wss => return Err(Refused::NoConnection),
             Protocol::Tcp => None,
@@ -319,7 +320,7 @@ impl Drop for Slot {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn bind_listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub fn bind_listener(address: SocketAddr, options: &KernelOptions) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     // Connections of the last run, in TIME-WAIT, must not keep the port.
@@ -327,10 +328,8 @@ pub fn bind_listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    options.apply_to_listener(&socket, address)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(options.backlog)?;
     Ok(socket.into())
 }
-
-/// Connections that the kernel holds until they are accepted.
-const BACKLOG: i32 = 1024;

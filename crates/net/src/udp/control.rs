@@ -8,6 +8,8 @@ use std::ptr;
 
 use socket2::Socket;
 
+use crate::socket_option::set as set_option;
+
 /// Room for one packet-information record of either family, aligned as the kernel wants.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
@@ -16,7 +18,7 @@ pub(super) struct ControlBuffer(pub(super) [u8; CONTROL_LEN]);
 pub(super) const CONTROL_LEN: usize = 64;
 
 /// Sets what must stand before the socket is bound.
-pub(super) fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+pub(super) fn prepare(socket: &Socket, address: SocketAddr, discovers_mtu: bool) -> io::Result<()> {
     let (level, receive_errors, discover, dont, packet_info) = if address.is_ipv6() {
         (
             libc::IPPROTO_IPV6,
@@ -30,8 +32,10 @@ pub(super) fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     };
     set_option(socket, level, receive_errors, 1)?;
     // A message that must go over UDP though it is large is fragmented, never refused
-    // (RFC 3261 section 18.1.1 leaves that to IP).
-    set_option(socket, level, discover, dont)?;
+    // (RFC 3261 section 18.1.1 leaves that to IP), unless the operator wants to know the path.
+    if !discovers_mtu {
+        set_option(socket, level, discover, dont)?;
+    }
     if address.ip().is_unspecified() {
         set_option(socket, level, packet_info, 1)?;
     }
@@ -50,23 +54,6 @@ pub(super) fn connected_mtu(socket: &Socket, is_v6: bool) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     u32::try_from(value).map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
-fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe `value`, which outlives the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            ptr::from_ref(&value).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 /// Calls `visit` with level, type and payload of each record in `control`.

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::stream::kernel;
+
 pub use receive::{Datagram, ReceiveBatch};
 pub use send::{BatchFull, SendBatch};
 
@@ -38,11 +40,58 @@ pub struct UdpOptions {
     pub send_buffer: Option<usize>,
     /// A socket on `[::]` takes no IPv4, so that `0.0.0.0` can be bound beside it.
     pub v6only: bool,
+    /// Type of service of what is sent, as in the IP header; none: as the system has it.
+    pub type_of_service: Option<u8>,
+    /// Datagrams are never fragmented: what does not fit the path is refused by the kernel (RFC 1191).
+    pub discovers_mtu: bool,
+    /// The address may be one that the host does not have yet.
+    pub binds_foreign: bool,
+    /// How far multicast reaches, in hops; none: as the system has it.
+    pub multicast_hops: Option<u32>,
+    /// Whether own multicast comes back.
+    pub hears_own_multicast: bool,
 }
 
 impl Default for UdpOptions {
     fn default() -> Self {
-        UdpOptions { reuse_port: false, receive_buffer: Some(4 << 20), send_buffer: Some(4 << 20), v6only: true }
+        UdpOptions {
+            reuse_port: false,
+            receive_buffer: Some(4 << 20),
+            send_buffer: Some(4 << 20),
+            v6only: true,
+            type_of_service: None,
+            discovers_mtu: false,
+            binds_foreign: false,
+            multicast_hops: None,
+            hears_own_multicast: true,
+        }
+    }
+}
+
+impl UdpOptions {
+    /// Sets what can be set of a socket that may be bound already.
+    fn apply(&self, socket: &Socket, address: SocketAddr) -> io::Result<()> {
+        // The kernel clamps buffers to its limits without an error.
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(service) = self.type_of_service {
+            kernel::set_type_of_service(socket, address.is_ipv6(), service)?;
+        }
+        match (self.multicast_hops, address.is_ipv6()) {
+            (Some(hops), true) => socket.set_multicast_hops_v6(hops)?,
+            (Some(hops), false) => socket.set_multicast_ttl_v4(hops)?,
+            (None, _) => {}
+        }
+        match address.is_ipv6() {
+            _ if self.hears_own_multicast => {}
+            true => socket.set_multicast_loop_v6(false)?,
+            false => socket.set_multicast_loop_v4(false)?,
+        }
+        control::prepare(socket, address, self.discovers_mtu)
     }
 }
 
@@ -74,14 +123,10 @@ impl UdpSocket {
         if address.is_ipv6() {
             socket.set_only_v6(options.v6only)?;
         }
-        // The kernel clamps buffers to its limits without an error.
-        if let Some(bytes) = options.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
+        if options.binds_foreign {
+            kernel::set_foreign(&socket, address)?;
         }
-        if let Some(bytes) = options.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        control::prepare(&socket, address)?;
+        options.apply(&socket, address)?;
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(UdpSocket { socket, local, is_wildcard: address.ip().is_unspecified(), is_read: true })
@@ -96,13 +141,7 @@ impl UdpSocket {
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        if let Some(bytes) = options.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = options.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        control::prepare(&socket, local)?;
+        options.apply(&socket, local)?;
         Ok(UdpSocket { socket, local, is_wildcard: local.ip().is_unspecified(), is_read: true })
     }
 

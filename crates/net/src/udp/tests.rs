@@ -178,3 +178,23 @@ fn the_routing_table_says_from_where_a_peer_is_reached() {
     assert_eq!(toward("127.0.0.1:9"), Some([127, 0, 0, 1].into()));
     assert_eq!(toward("127.8.8.8:9"), Some([127, 0, 0, 1].into()));
 }
+
+#[test]
+fn a_socket_is_set_up_as_wanted() {
+    let options = UdpOptions {
+        receive_buffer: Some(20_000),
+        send_buffer: Some(10_000),
+        type_of_service: Some(0x10),
+        multicast_hops: Some(7),
+        hears_own_multicast: false,
+        ..UdpOptions::default()
+    };
+    let udp = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+    let socket = socket2::SockRef::from(&udp);
+    // The kernel doubles what it is asked for.
+    assert_eq!(socket.recv_buffer_size().unwrap(), 40_000);
+    assert_eq!(socket.send_buffer_size().unwrap(), 20_000);
+    assert_eq!(socket.tos_v4().unwrap(), 0x10);
+    assert_eq!(socket.multicast_ttl_v4().unwrap(), 7);
+    assert!(!socket.multicast_loop_v4().unwrap());
+}

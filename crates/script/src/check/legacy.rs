@@ -48,7 +48,35 @@ const PARAMETERS: &[(&str, &str, &str, &str)] = &[
     ("auth", "table", "auth_db", ""),
     ("auth", "group_table", "auth_db", ""),
     ("auth", "retry_count", "auth", ""),
+    ("auth_db", "plain_password_column", "auth_db", "password_column"),
+    ("nathelper", "natping_method", "nathelper", "sipping_method"),
 ];
+
+/// Parameters that later years took away: module, name, and what became of what they set.
+const GONE: &[(&str, &str, &str)] = &[
+    ("auth", "challenge_attr", "a challenge goes out as it is made"),
+    ("auth", "proxy_challenge_header", "the name of the header is that of RFC 3261"),
+    ("auth", "www_challenge_header", "the name of the header is that of RFC 3261"),
+    ("dispatcher", "attrs_avp", IN_RECORDS),
+    ("dispatcher", "cnt_avp", IN_RECORDS),
+    ("dispatcher", "dst_avp", IN_RECORDS),
+    ("dispatcher", "dstid_avp", IN_RECORDS),
+    ("dispatcher", "grp_avp", IN_RECORDS),
+    ("dispatcher", "sock_avp", IN_RECORDS),
+    ("domain", "load_domain_attrs", "`lookup_domain()` loads the attributes of a domain"),
+    ("nathelper", "natping_crlf", "the method of pings decides"),
+    ("registrar", "load_nat_flag", "`nat_flag` names the flag for both ways"),
+    ("registrar", "save_nat_flag", "`nat_flag` names the flag for both ways"),
+    ("rr", "cookie_filter", "no attributes are kept in Record-Route"),
+    ("rr", "cookie_secret", "no attributes are kept in Record-Route"),
+];
+
+const IN_RECORDS: &str = "the gateways are kept in the `$xavp` that `xavp_dst` names";
+
+/// What became of what a parameter set that is no longer there.
+pub(super) fn gone(module: &str, name: &str) -> Option<&'static str> {
+    GONE.iter().find(|(old, parameter, _)| *old == module && *parameter == name).map(|(.., fate)| *fate)
+}
 
 /// Where a parameter of old is now.
 pub(super) fn parameter(module: &str, name: &str) -> Option<(&'static str, &'static str)> {
@@ -106,6 +134,13 @@ pub(super) fn advice(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parameter_that_was_taken_away_is_known() {
+        assert!(gone("dispatcher", "dst_avp").is_some());
+        assert_eq!(gone("dispatcher", "list_file"), None);
+        assert_eq!(parameter("auth_db", "plain_password_column"), Some(("auth_db", "password_column")));
+    }
 
     #[test]
     fn a_module_is_found_under_its_names_of_all_ages() {

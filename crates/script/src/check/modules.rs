@@ -132,6 +132,11 @@ impl Loading<'_> {
             if self.set_elsewhere(module.name, modparam) {
                 return;
             }
+            if let Some(fate) = legacy::gone(module.name, name) {
+                let text = format!("parameter `{name}` of module `{}` is gone and has no effect", module.name);
+                let found = Diagnostic::warning(codes::NO_EFFECT, modparam.parameter.span, text);
+                return self.diagnostics.push(found.label("passed over").help(fate));
+            }
             if legacy::names_of(module.name).any(|module| absent::has_parameter(module, name)) {
                 let text = format!("parameter `{name}` of module `{}` has no effect yet", module.name);
                 let found = Diagnostic::warning(codes::NO_EFFECT, modparam.parameter.span, text);

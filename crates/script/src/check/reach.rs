@@ -113,6 +113,9 @@ impl Reach {
         let found = if used.is_variable {
             let text = format!("{} has no value in {}", used.name, word(bad));
             Diagnostic::warning(codes::VARIABLE_ROUTE, used.span, text).label("always `$null` here")
+        } else if is_always_bad && STARTS_ELSEWHERE.contains(&used.name.as_str()) {
+            let text = format!("`{}` always fails in {}", used.name, word(bad));
+            Diagnostic::warning(codes::WRONG_ROUTE, used.span, text)
         } else if is_always_bad {
             let text = format!("`{}` cannot be called in {}", used.name, word(bad));
             Diagnostic::error(codes::WRONG_ROUTE, used.span, text)
@@ -131,6 +134,27 @@ impl Reach {
         });
     }
 }
+
+/// Functions that Kamailio lets a script call in routes where they cannot do anything: no reason not to start.
+const STARTS_ELSEWHERE: &[&str] = &[
+    "alias_db_lookup",
+    "auth_challenge",
+    "dlg_set_ruri",
+    "proxy_challenge",
+    "reg_send_reply",
+    "sanity_reply",
+    "save",
+    "send_reply",
+    "send_reply_mode",
+    "sl_forward_reply",
+    "t_check_trans",
+    "t_drop",
+    "t_reply",
+    "t_send_reply",
+    "t_set_disable_internal_reply",
+    "t_suspend",
+    "www_challenge",
+];
 
 /// Whether a `modparam` names the route, as those of timers do.
 fn is_mentioned(tree: &Tree, name: &str) -> bool {

@@ -292,6 +292,8 @@ impl Checker<'_, '_> {
             self.report(found.suggest(name, transform::names()));
             return None;
         };
+        let joined = comma_as_last(arguments, operation.most);
+        let arguments = joined.as_deref().unwrap_or(arguments);
         if !(operation.least..=operation.most).contains(&arguments.len()) {
             let wanted = match (operation.least, operation.most) {
                 (0, 0) => "no arguments".to_owned(),
@@ -411,3 +413,10 @@ const SPECIFIERS: &[(&str, &str)] = &[
     ("Tf", "$Tf"),
     ("is", "$si"),
 ];
+
+/// The arguments with a comma as the last of them, where `{s.select,0,,}` means that.
+fn comma_as_last(arguments: &[String], most: usize) -> Option<Vec<String>> {
+    let head = arguments.strip_suffix(&[String::new(), String::new()])?;
+    let is_one_too_many = arguments.len() == most + 1;
+    is_one_too_many.then(|| head.iter().cloned().chain([",".to_owned()]).collect())
+}

@@ -90,6 +90,7 @@ pub(crate) fn check(tree: &Tree, dialect: Dialect, diagnostics: &mut Diagnostics
     for setting in &tree.settings {
         check_setting(setting, &mut settings, diagnostics);
     }
+    say_what_is_passed_over(tree, dialect, diagnostics);
     for listen in &tree.listens {
         settings.listen.extend(address::listen(listen, diagnostics));
     }
@@ -100,6 +101,26 @@ pub(crate) fn check(tree: &Tree, dialect: Dialect, diagnostics: &mut Diagnostics
         settings.variables.push((name.text.clone(), value.to_value()));
     }
     settings
+}
+
+/// Tells once which of the parameters that the script gives do nothing here though they could. Those that concern what
+/// does not exist here, memory pools for instance, are not worth a word.
+fn say_what_is_passed_over(tree: &Tree, dialect: Dialect, diagnostics: &mut Diagnostics) {
+    let is_passed_over = |setting: &&SettingTree| {
+        let parameter = table::find(&setting.name.text).filter(|parameter| parameter.is_to_come());
+        let given = parameter.and_then(|parameter| parameter.read(&setting.value).ok());
+        parameter.zip(given).is_some_and(|(parameter, given)| given != parameter.default_in(dialect))
+    };
+    let mut passed_over: Vec<&SettingTree> = tree.settings.iter().filter(is_passed_over).collect();
+    passed_over.dedup_by_key(|setting| &setting.name.text);
+    let Some((first, others)) = passed_over.split_first() else { return };
+    let text = format!("parameter `{}` has no effect yet", first.name.text);
+    let mut found = Diagnostic::warning(codes::NO_EFFECT, first.name.span, text).label("known, and passed over");
+    if !others.is_empty() {
+        let names: Vec<&str> = others.iter().map(|setting| setting.name.text.as_str()).collect();
+        found = found.help(format!("the same is true of {}", names.join(", ")));
+    }
+    diagnostics.push(found);
 }
 
 fn check_setting(setting: &SettingTree, settings: &mut Settings, diagnostics: &mut Diagnostics) {

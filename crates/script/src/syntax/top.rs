@@ -220,7 +220,7 @@ fn variable(cursor: &mut Cursor<'_>, tree: &mut Tree) -> Result<(), Stuck> {
     let (name, span) = cursor.glued();
     cursor.expect("=", "behind the name of the variable")?;
     let value = literal(cursor)?;
-    if cursor.eat_word("desc") || cursor.eat_word("descr") {
+    if ["desc", "descr", "description"].iter().any(|word| cursor.eat_word(word)) {
         text(cursor, "a description, in quotes")?;
     }
     tree.variables.push((Word { text: name, span }, value));
