@@ -247,7 +247,7 @@ Says it again. Twice if asked.
 
 Says a text.
 
-In `request_route`.
+In `request_route`, `event_route`.
 
 - `text`: string with variables
 - `times`: integer, optional
