@@ -71,6 +71,10 @@ impl Profile {
 pub(crate) struct Traffic {
     profile: Profile,
     open: HashMap<u64, Attempt>,
+    /// Registrations of a phone that wait for its earlier one, by user; an entry for each phone that has one under way.
+    behind: HashMap<u64, VecDeque<u64>>,
+    /// Whose turn has come.
+    ready: Vec<u64>,
     /// Calls that are to be ended, and attempts that have failed by then, in order.
     ending: VecDeque<(Duration, u64)>,
     limits: VecDeque<(Duration, u64)>,
@@ -114,6 +118,8 @@ impl Traffic {
         Traffic {
             profile: Profile { run: since.as_millis() as u32, ..profile },
             open: HashMap::new(),
+            behind: HashMap::new(),
+            ready: Vec::new(),
             ending: VecDeque::new(),
             limits: VecDeque::new(),
             latencies: Histogram::new(),
@@ -174,7 +180,39 @@ impl Traffic {
         };
         self.open.insert(number, attempt);
         self.limits.push_back((intended.saturating_add(self.limit), number));
+        if self.profile.kind == Kind::Register {
+            // No new registration before the earlier one has its answer (RFC 3261 section 10.2): they could overtake each other.
+            if let Some(behind) = self.behind.get_mut(&(number % self.profile.users)) {
+                behind.push_back(number);
+                return;
+            }
+            self.behind.insert(number % self.profile.users, VecDeque::new());
+        }
         self.ask(number, out);
+    }
+
+    /// Ends an attempt; false when it had ended before.
+    fn end(&mut self, number: u64) -> bool {
+        let was_open = self.open.remove(&number).is_some();
+        let user = number % self.profile.users;
+        if let Some(behind) = self.behind.get_mut(&user) {
+            // One that has failed while it waited has not been sent, and holds nobody up.
+            if let Some(place) = behind.iter().position(|waiting| *waiting == number) {
+                behind.remove(place);
+            } else if was_open {
+                match behind.pop_front() {
+                    Some(next) => self.ready.push(next),
+                    None => drop(self.behind.remove(&user)),
+                }
+            }
+        }
+        was_open
+    }
+
+    fn ask_those_ready(&mut self, out: &mut dyn Out) {
+        for number in std::mem::take(&mut self.ready) {
+            self.ask(number, out);
+        }
     }
 
     /// Sends the first request of an attempt, or repeats it with credentials.
@@ -236,6 +274,7 @@ impl Traffic {
         let number = message.top_via().ok().and_then(|via| self.number(via.branch()?));
         if let (Some(number), Some(status)) = (number, message.status()) {
             self.on_reply(number, status, &message, now, out);
+            self.ask_those_ready(out);
         }
     }
 
@@ -269,7 +308,7 @@ impl Traffic {
             // Its ACK was lost.
             (Step::Talking | Step::HangingUp, 200..300) if is_invite => self.send_in_dialog("ACK", number, out),
             (Step::Asked, 200..300) | (Step::HangingUp, 200..300) => {
-                self.open.remove(&number);
+                self.end(number);
                 self.succeeded += 1;
             }
             (Step::Asked, 300..) => {
@@ -345,7 +384,7 @@ impl Traffic {
     }
 
     fn fail(&mut self, number: u64, reason: String) {
-        if self.open.remove(&number).is_some() {
+        if self.end(number) {
             *self.failed.entry(reason).or_default() += 1;
         }
     }
@@ -361,6 +400,7 @@ impl Traffic {
         while let Some((_, number)) = self.limits.pop_front_if(|(due, _)| *due <= now) {
             self.fail(number, "not answered in time".to_owned());
         }
+        self.ask_those_ready(out);
     }
 }
 

@@ -136,6 +136,37 @@ fn a_challenge_is_answered_once() {
     assert!(wire.sent.is_empty());
 }
 
+// RFC 3261 section 10.2.
+#[test]
+fn a_phone_does_not_register_again_before_its_answer() {
+    let (mut traffic, mut wire) = (traffic(Kind::Register, None), Wire::new());
+    let users = traffic.profile.users;
+    traffic.begin(0, at(0), &mut wire);
+    let first = wire.take_one();
+    traffic.begin(users, at(10), &mut wire);
+    assert!(wire.sent.is_empty(), "the second waits");
+    traffic.on_datagram(0, reply(&first, "200 OK", "").as_bytes(), at(30), &mut wire);
+    let second = wire.take_one();
+    assert!(first.contains("CSeq: 1 REGISTER") && second.contains("CSeq: 3 REGISTER"), "{second}");
+    traffic.on_datagram(0, reply(&second, "200 OK", "").as_bytes(), at(40), &mut wire);
+    assert!(traffic.is_idle() && traffic.behind.is_empty() && traffic.succeeded() == 2);
+}
+
+#[test]
+fn a_phone_registers_again_when_its_answer_has_not_come_in_time() {
+    let (mut traffic, mut wire) = (traffic(Kind::Register, None), Wire::new());
+    let users = traffic.profile.users;
+    for (turn, time) in [(0, 0), (1, 10), (2, 400)] {
+        traffic.begin(turn * users, at(time), &mut wire);
+    }
+    wire.take_one();
+    // The first two are over, and the second has never been sent.
+    traffic.poll(at(100_000), &mut wire);
+    assert!(traffic.is_idle() && traffic.behind.is_empty());
+    traffic.begin(3 * users, at(100_001), &mut wire);
+    assert!(wire.sent.iter().any(|(_, text)| text.contains("CSeq: 7 REGISTER")));
+}
+
 #[test]
 fn a_phone_answers_what_comes_to_it() {
     let (mut traffic, mut wire) = (traffic(Kind::Message, None), Wire::new());
