@@ -97,7 +97,7 @@ fn under_load_upgrades_lose_no_request_and_refuse_no_connection() {
     let relay = "loadmodule \"sl.so\"\nloadmodule \"tm.so\"\nroute {\n    if (method==\"OPTIONS\") {\n        \
                  sl_send_reply(\"200\", \"OK\");\n        break;\n    }\n    t_relay();\n}\n";
     std::fs::write(&script, relay).expect("the directory is writable");
-    std::fs::copy(program_file("ser"), &program).expect("the directory is writable");
+    copy_program(&program);
     let mut command = Command::new(&program);
     command.arg("--data-dir").arg(scratch.path()).arg("-f").arg(&script).args(["--workers", "2"]);
     command.args(["-l", &format!("udp:{address}"), "-l", &format!("tcp:{address}")]);
@@ -123,7 +123,7 @@ fn under_load_upgrades_lose_no_request_and_refuse_no_connection() {
         caller.expect("SIP/2.0 180 ");
 
         let new = scratch.file("new");
-        std::fs::copy(program_file("ser"), &new).expect("the directory is writable");
+        copy_program(&new);
         std::fs::rename(&new, &program).expect("a program that runs can be replaced");
         let upgrade = upgrade();
         let deadline = Instant::now() + PATIENCE;
@@ -222,12 +222,19 @@ fn serctl(scratch: &Scratch, word: &str) -> Process {
     Process::start("serctl", &mut serctl)
 }
 
+/// Puts a copy of the program there. Not written by this process: what another test starts meanwhile would hold it open for
+/// writing, and such a program cannot be run.
+fn copy_program(to: &std::path::Path) {
+    let status = Command::new("cp").arg(program_file("ser")).arg(to).status().expect("there is a cp");
+    assert!(status.success(), "the directory is writable");
+}
+
 fn with_copy(scratch: &Scratch, address: SocketAddr, options: &[&str]) -> (Process, std::path::PathBuf) {
     let (script, program) = (scratch.file("ser.cfg"), scratch.file("ser"));
     let text = "loadmodule \"sl.so\"\nloadmodule \"tm.so\"\nroute {\n    if (method==\"OPTIONS\") {\n        \
                 sl_send_reply(\"200\", \"OK\");\n        break;\n    }\n    t_relay();\n}\n";
     std::fs::write(&script, text).expect("the directory is writable");
-    std::fs::copy(program_file("ser"), &program).expect("the directory is writable");
+    copy_program(&program);
     let mut command = Command::new(&program);
     command.arg("--data-dir").arg(scratch.file("data")).arg("-f").arg(&script).args(options);
     command.args(["-l", &format!("udp:{address}"), "-l", &format!("tcp:{address}")]);
@@ -261,7 +268,7 @@ fn an_upgrade_to_a_program_that_has_gone_leaves_the_old_one_running() {
     );
 
     // With the program back the next one succeeds, and nothing is said of the failure any more.
-    std::fs::copy(program_file("ser"), &program).expect("the directory is writable");
+    copy_program(&program);
     let upgrade = serctl(&scratch, "upgrade");
     assert!(upgrade.wait_for_exit(PATIENCE).success(), "{}", upgrade.log());
     assert_eq!(server.count_lines("the newer program cannot be run"), 1);
