@@ -92,6 +92,7 @@ mod subject;
 #[cfg(test)]
 mod testing;
 mod text_variable;
+mod walk;
 
 use module_api::{Function, Module};
 

@@ -4,12 +4,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use module_api::{
-    Answer, Command, CommandError, Data, Function, Module, Outcome, Param, ParamKind, Parameter, Routes, Setup,
-    SetupError, State, Value,
+    Command, Function, Module, Outcome, Param, ParamKind, Parameter, Routes, Setup, SetupError, State, Value,
 };
 
 use crate::prefix_tree::PrefixTree;
-use crate::rows::{Row, Source, Wanted};
+use crate::rows::{DB_URL, Row, Source, Wanted, reloaded};
 use crate::setting::{ignored, list, number, pairs, text};
 use crate::text_variable::TextVariable;
 
@@ -27,9 +26,7 @@ pub static MODULE: Module = Module {
         example: "mtree.reload",
         run: |call| {
             let trees = call.shared_state::<Trees>();
-            Answer::later(async move {
-                trees.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
-            })
+            reloaded(async move { trees.reload().await })
         },
         ..Command::EMPTY
     }],
@@ -39,11 +36,7 @@ pub static MODULE: Module = Module {
 
 const PARAMETERS: &[Parameter] = &[
     list("mtree", "A tree: name=TREE;dbtable=TABLE;type=0. Type 0 holds texts, type 2 numbers."),
-    text(
-        "db_url",
-        "",
-        "The database of the tables, or a directory of text files: text:///path. By default ser.db in the data directory.",
-    ),
+    DB_URL,
     text("db_table", "", "One table of all trees, told apart by tname_column; its trees need no dbtable."),
     text("char_list", "0123456789", "The characters that prefixes are made of."),
     text("pv_value", "$avp(s:tvalue)", "The variable that receives the value of the longest prefix."),

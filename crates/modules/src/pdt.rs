@@ -5,14 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use module_api::{
-    Answer, ArgumentKind, Call, Command, CommandError, CommandParam, Data, Dialect, Function, Module, Outcome, Param,
-    ParamKind, Parameter, Routes, Setup, SetupError, State,
+    ArgumentKind, Call, Command, CommandParam, Data, Dialect, Function, Module, Outcome, Param, ParamKind, Parameter,
+    Routes, Setup, SetupError, State,
 };
 use sip_message::Uri;
 
 use crate::prefix_tree::PrefixTree;
 use crate::rewrite;
-use crate::rows::{Row, Source, Wanted};
+use crate::rows::{Row, Source, Wanted, reloaded};
 use crate::setting::{ignored, text};
 
 /// Prefixes of numbers that stand for domains.
@@ -30,9 +30,7 @@ pub static MODULE: Module = Module {
             example: "pdt.reload",
             run: |call| {
                 let prefixes = call.shared_state::<Prefixes>();
-                Answer::later(async move {
-                    prefixes.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
-                })
+                reloaded(async move { prefixes.reload().await })
             },
             ..Command::EMPTY
         },

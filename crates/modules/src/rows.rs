@@ -4,10 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use module_api::{Setup, SetupError};
+use module_api::{Answer, CommandError, Data, Parameter, Setup, SetupError};
 use store::{Cause, Cell, ColumnName, Database, Error, Select, Settings, TableName};
 
-use crate::database;
+use crate::{database, setting};
+
+/// The setting that says where a module's tables are.
+pub(crate) const DB_URL: Parameter = setting::text(
+    "db_url",
+    "",
+    "The database of the tables, or a directory of text files: text:///path. By default ser.db in the data directory.",
+);
 
 /// One row: a cell for each column that was asked for, none where it is empty or the column is not there.
 pub(crate) type Row = Vec<Option<String>>;
@@ -26,6 +33,27 @@ enum Place {
     File { file: PathBuf, columns: Vec<String> },
     /// A table of a database.
     Table { database: Database, select: Select, versions: &'static [i64] },
+}
+
+/// The text of a cell; empty where it has none.
+pub(crate) fn text(row: &Row, column: usize) -> &str {
+    row[column].as_deref().unwrap_or_default().trim()
+}
+
+/// The number in a cell; `missing` where it has none.
+///
+/// # Errors
+/// In words, when what is there is no number.
+pub(crate) fn number(row: &Row, column: usize, missing: i64) -> Result<i64, String> {
+    match text(row, column) {
+        "" => Ok(missing),
+        text => text.parse().map_err(|_| format!("`{text}` is no number")),
+    }
+}
+
+/// What a command answers that reads tables again: nothing, or why those that were there stay.
+pub(crate) fn reloaded(reading: impl Future<Output = Result<(), String>> + Send + 'static) -> Answer {
+    Answer::later(async move { reading.await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause)) })
 }
 
 /// A table that a module reads.
@@ -51,6 +79,20 @@ const MOST_ROWS: u32 = 2_000_000;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 impl Source {
+    /// The table that a setting names, in the database of `db_url`.
+    ///
+    /// # Errors
+    /// As [`Source::at`].
+    pub(crate) fn named(
+        setup: &Setup<'_>,
+        setting: &'static str,
+        columns: &[&str],
+        versions: &'static [i64],
+    ) -> Result<Source, SetupError> {
+        let (url, table) = (setup.text("db_url"), setup.text(setting));
+        Source::at(setup, &Wanted { setting: "db_url", url: &url, table: &table, columns, order: None, versions })
+    }
+
     /// The table that is wanted. `text:///dir` and `dbtext:///dir` are a directory, and the file is `table` or
     /// `table.csv`; other addresses are those of databases.
     ///

@@ -2,13 +2,11 @@
 
 use std::sync::{Arc, RwLock};
 
-use module_api::{
-    Answer, ArgumentKind, Command, CommandError, CommandParam, Data, Parameter, Setup, SetupError, State,
-};
+use module_api::{Answer, ArgumentKind, Command, CommandParam, Data, Parameter, Setup, SetupError, State};
 
 use super::Dialplan;
 use super::rule::{Plan, Rule};
-use crate::rows::{Source, Wanted};
+use crate::rows::{Source, Wanted, reloaded};
 use crate::setting::{ignored, text};
 use crate::text_variable::TextVariable;
 
@@ -105,7 +103,5 @@ pub(super) fn make(setup: &mut Setup<'_>) -> Result<Arc<dyn State>, SetupError> 
 
 /// Reads the rules again beside the workers.
 pub(super) fn reload_command(dialplan: Arc<Dialplan>) -> Answer {
-    Answer::later(
-        async move { dialplan.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause)) },
-    )
+    reloaded(async move { dialplan.reload().await })
 }

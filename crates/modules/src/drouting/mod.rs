@@ -6,11 +6,9 @@ mod table;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use module_api::{
-    Answer, Command, CommandError, Data, Function, Module, Param, ParamKind, Parameter, Routes, Setup, SetupError,
-    State,
-};
+use module_api::{Command, Function, Module, Param, ParamKind, Parameter, Routes, Setup, SetupError, State};
 
+use crate::rows::{DB_URL, reloaded};
 use crate::setting::{attribute, ignored, number, text};
 use table::{Sources, Table};
 
@@ -29,9 +27,7 @@ pub static MODULE: Module = Module {
         example: "drouting.reload",
         run: |call| {
             let routing = call.shared_state::<Routing>();
-            Answer::later(async move {
-                routing.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
-            })
+            reloaded(async move { routing.reload().await })
         },
         ..Command::EMPTY
     }],
@@ -40,11 +36,7 @@ pub static MODULE: Module = Module {
 };
 
 const PARAMETERS: &[Parameter] = &[
-    text(
-        "db_url",
-        "",
-        "The database of the tables, or a directory of text files: text:///path. By default ser.db in the data directory.",
-    ),
+    DB_URL,
     text("drd_table", "dr_gateways", "The table of gateways."),
     text("drr_table", "dr_rules", "The table of rules."),
     text("drl_table", "dr_gw_lists", "The table of lists of gateways, which rules name as #NUMBER."),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use module_api::{Setup, SetupError};
 use sip_message::Uri;
 
-use crate::rows::{Row, Source, Wanted};
+use crate::rows::{Row, Source, number, text};
 use crate::tmrec::Recurrence;
 
 /// A gateway.
@@ -55,21 +55,15 @@ pub(super) struct Sources {
 impl Sources {
     /// The tables that the settings name.
     pub(super) fn at(setup: &Setup<'_>) -> Result<Sources, SetupError> {
-        let url = setup.text("db_url");
-        let source = |setting: &'static str, columns: &[&str], versions: &'static [i64]| {
-            let table = setup.text(setting);
-            let wanted = Wanted { setting: "db_url", url: &url, table: &table, columns, order: None, versions };
-            Source::at(setup, &wanted)
-        };
         let group = ["drg_user_col", "drg_domain_col", "drg_grpid_col"].map(|name| setup.text(name));
         let group: Vec<&str> = group.iter().map(String::as_str).collect();
         let gateway = ["gwid", "type", "address", "strip", "pri_prefix", "attrs"];
         let rule = ["ruleid", "groupid", "prefix", "timerec", "priority", "routeid", "gwlist"];
         Ok(Sources {
-            gateways: source("drd_table", &gateway, &[3])?,
-            rules: source("drr_table", &rule, &[3])?,
-            lists: source("drl_table", &["id", "gwlist"], &[1])?,
-            groups: source("drg_table", &group, &[2])?,
+            gateways: Source::named(setup, "drd_table", &gateway, &[3])?,
+            rules: Source::named(setup, "drr_table", &rule, &[3])?,
+            lists: Source::named(setup, "drl_table", &["id", "gwlist"], &[1])?,
+            groups: Source::named(setup, "drg_table", &group, &[2])?,
         })
     }
 
@@ -89,22 +83,11 @@ impl Sources {
     }
 }
 
-fn text(row: &Row, n: usize) -> &str {
-    row[n].as_deref().unwrap_or_default().trim()
-}
-
-fn number(row: &Row, n: usize) -> Result<i64, String> {
-    match text(row, n) {
-        "" => Ok(0),
-        text => text.parse().map_err(|_| format!("`{text}` is no number")),
-    }
-}
-
 fn table_of(gateways: &[Row], rules: &[Row], lists: &[Row], groups: &[Row]) -> Result<Table, String> {
     let mut table = Table::default();
     for row in gateways {
         let named = |cause: String| format!("dr_gateways: gateway {}: {cause}", text(row, 0));
-        table.gateways.insert(number(row, 0).map_err(named)?, gateway(row).map_err(named)?);
+        table.gateways.insert(number(row, 0, 0).map_err(named)?, gateway(row).map_err(named)?);
     }
     let mut named_lists = HashMap::new();
     for row in lists {
@@ -128,7 +111,7 @@ fn table_of(gateways: &[Row], rules: &[Row], lists: &[Row], groups: &[Row]) -> R
     for row in groups {
         let named = |cause: String| format!("dr_groups: {}: {cause}", text(row, 0));
         let caller = (text(row, 0).to_owned(), text(row, 1).to_ascii_lowercase());
-        table.groups.insert(caller, number(row, 2).map_err(named)?);
+        table.groups.insert(caller, number(row, 2, 0).map_err(named)?);
     }
     Ok(table)
 }
@@ -146,10 +129,10 @@ fn gateway(row: &Row) -> Result<Gateway, String> {
         return Err(format!("`{prefix}` cannot stand in the user of a URI"));
     }
     Ok(Gateway {
-        kind: number(row, 1)?,
+        kind: number(row, 1, 0)?,
         address: host.trim_start_matches('[').trim_end_matches(']').parse().ok(),
         place,
-        strip: usize::try_from(number(row, 3)?).map_err(|_| "strip is below 0".to_owned())?,
+        strip: usize::try_from(number(row, 3, 0)?).map_err(|_| "strip is below 0".to_owned())?,
         prefix,
         attributes: text(row, 5).to_owned(),
     })
@@ -157,7 +140,7 @@ fn gateway(row: &Row) -> Result<Gateway, String> {
 
 fn rule(row: &Row, table: &Table, lists: &HashMap<String, Vec<Vec<i64>>>) -> Result<Rule, String> {
     Ok(Rule {
-        priority: number(row, 4)?,
+        priority: number(row, 4, 0)?,
         time: match text(row, 3) {
             "" => None,
             text => Some(Recurrence::parse(text, '|')?),

@@ -9,6 +9,7 @@ use module_api::{Call, Function, Outcome, Param, ParamKind, Routes, Value};
 use super::Tables;
 use super::table::Table;
 use super::variable::full;
+use crate::walk;
 
 const NAME: &[Param] = &[Param::required("iterator", ParamKind::Format)];
 const NAME_AND_VALUE: &[Param] =
@@ -27,15 +28,9 @@ pub(super) const START: Function = Function {
         let Some(table) = call.state::<Tables>().table(&call.text(1)) else {
             return Outcome::fail("sht_iterator_start: no such htable");
         };
-        let walk = Walk { name: call.text(0), table: Arc::clone(table), shard: 0, ahead: Vec::new(), current: None };
-        let mut walks = call.context.take_note::<Walks>().unwrap_or_default();
-        walks.0.retain(|other| other.name != walk.name);
-        let has_room = walks.0.len() < MOST_WALKS;
-        if has_room {
-            walks.0.push(walk);
-        }
-        call.context.set_note(walks);
-        has_room.into()
+        let walk = Walk { table: Arc::clone(table), shard: 0, ahead: Vec::new(), current: None };
+        let name = call.text(0);
+        walk::start(call, name, walk)
     },
 };
 
@@ -59,12 +54,7 @@ pub(super) const END: Function = Function {
     example: "sht_iterator_end(\"i\");",
     run: |call| {
         let name = call.text(0);
-        let Some(mut walks) = call.context.take_note::<Walks>() else { return Outcome::FALSE };
-        let before = walks.0.len();
-        walks.0.retain(|walk| walk.name != name);
-        let is_ended = walks.0.len() < before;
-        call.context.set_note(walks);
-        is_ended.into()
+        walk::end::<Bytes, Walk>(call, &name)
     },
 };
 
@@ -114,21 +104,13 @@ pub(super) const SET_EXPIRES: Function = Function {
     },
 };
 
-/// The walks of a request.
-#[derive(Default)]
-struct Walks(Vec<Walk>);
-
 /// A walk copies one shard after the other, so it holds no lock and little memory.
 struct Walk {
-    name: Bytes,
     table: Arc<Table>,
     shard: usize,
     ahead: Vec<(Bytes, Value)>,
     current: Option<(Bytes, Value)>,
 }
-
-/// Walks that one request may have at a time.
-const MOST_WALKS: usize = 16;
 
 impl Walk {
     fn advance(&mut self, now: Instant) -> bool {
@@ -151,16 +133,13 @@ impl Walk {
 
 /// Key and value at which a walk of the request stands.
 pub(super) fn current(call: &Call<'_>, name: &[u8]) -> Option<(Bytes, Value)> {
-    let walks = call.context.note::<Walks>()?;
-    walks.0.iter().find(|walk| walk.name == name)?.current.clone()
+    let walk: &Walk = walk::find(call, |known: &Bytes| known == name)?;
+    walk.current.clone()
 }
 
 fn with_walk(call: &mut Call<'_>, act: impl FnOnce(&mut Walk) -> Outcome) -> Outcome {
     let name = call.text(0);
-    let Some(mut walks) = call.context.take_note::<Walks>() else { return not_started() };
-    let outcome = walks.0.iter_mut().find(|walk| walk.name == name).map_or_else(not_started, act);
-    call.context.set_note(walks);
-    outcome
+    walk::with(call, &name, act).unwrap_or_else(not_started)
 }
 
 fn not_started() -> Outcome {

@@ -9,11 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use module_api::{
-    Answer, Command, CommandError, Data, Function, Module, Param, ParamKind, Parameter, Routes, Setup, SetupError,
-    State,
-};
+use module_api::{Command, Function, Module, Param, ParamKind, Parameter, Routes, Setup, SetupError, State};
 
+use crate::rows::{DB_URL, reloaded};
 use crate::setting::{attribute, ignored, number, text};
 use table::{Sources, Table};
 
@@ -31,9 +29,7 @@ pub static MODULE: Module = Module {
         example: "lcr.reload",
         run: |call| {
             let lcr = call.shared_state::<Lcr>();
-            Answer::later(async move {
-                lcr.reload().await.map(|()| Data::Null).map_err(|cause| CommandError::new(500, cause))
-            })
+            reloaded(async move { lcr.reload().await })
         },
         ..Command::EMPTY
     }],
@@ -42,11 +38,7 @@ pub static MODULE: Module = Module {
 };
 
 const PARAMETERS: &[Parameter] = &[
-    text(
-        "db_url",
-        "",
-        "The database of the tables, or a directory of text files: text:///path. By default ser.db in the data directory.",
-    ),
+    DB_URL,
     text("lcr_rule_table", "lcr_rule", "The table of rules."),
     text("lcr_rule_target_table", "lcr_rule_target", "The table that says which gateways a rule leads to."),
     text("lcr_gw_table", "lcr_gw", "The table of gateways."),

@@ -7,7 +7,7 @@ use module_api::{Setup, SetupError};
 use regex::bytes::{Regex, RegexBuilder};
 use sip_message::Transport;
 
-use crate::rows::{Row, Source, Wanted};
+use crate::rows::{Row, Source, number, text};
 
 /// A gateway.
 pub(super) struct Gateway {
@@ -88,20 +88,14 @@ const TARGET: [&str; 5] = ["rule_id", "gw_id", "lcr_id", "priority", "weight"];
 impl Sources {
     /// The tables that the settings name.
     pub(super) fn at(setup: &Setup<'_>) -> Result<Sources, SetupError> {
-        let url = setup.text("db_url");
-        let source = |setting: &'static str, columns: &[&str], versions: &'static [i64]| {
-            let table = setup.text(setting);
-            let wanted = Wanted { setting: "db_url", url: &url, table: &table, columns, order: None, versions };
-            Source::at(setup, &wanted)
-        };
         let count = setup.int("lcr_count");
         if !(1..=1000).contains(&count) {
             return Err(SetupError::Setting { name: "lcr_count", cause: "must be from 1 to 1000".to_owned() });
         }
         Ok(Sources {
-            gateways: source("lcr_gw_table", &GATEWAY, &[3])?,
-            rules: source("lcr_rule_table", &RULE, &[3])?,
-            targets: source("lcr_rule_target_table", &TARGET, &[1])?,
+            gateways: Source::named(setup, "lcr_gw_table", &GATEWAY, &[3])?,
+            rules: Source::named(setup, "lcr_rule_table", &RULE, &[3])?,
+            targets: Source::named(setup, "lcr_rule_target_table", &TARGET, &[1])?,
             count,
         })
     }
@@ -115,17 +109,6 @@ impl Sources {
     pub(super) async fn read(&self) -> Result<Table, String> {
         let (gateways, rules) = (self.gateways.read().await?, self.rules.read().await?);
         table_of(self.count, &gateways, &rules, &self.targets.read().await?)
-    }
-}
-
-fn text(row: &Row, n: usize) -> &str {
-    row[n].as_deref().unwrap_or_default().trim()
-}
-
-fn number(row: &Row, n: usize, missing: i64) -> Result<i64, String> {
-    match text(row, n) {
-        "" => Ok(missing),
-        text => text.parse().map_err(|_| format!("`{text}` is no number")),
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use module_api::{Counter, Dialect, Parameter, PublicEvents, SettingKind, Setup, SetupError, State};
+use module_api::{Counter, Dialect, Parameter, PublicEvents, Setup, SetupError, State};
 use sip_message::{NameAddr, Uri};
 use sip_proto::gruu::Temporary;
 use sip_proto::registrar::{Outbound, Policy};
 
-use crate::setting::attribute;
+use crate::setting::{attribute, ignored, number, text};
 use crate::usrloc::Locations;
 
 /// The state of module registrar.
@@ -83,6 +83,7 @@ pub(super) static PARAMETERS: [Parameter; 35] = [
     number("method_filtering", "0", "1 has lookup() pass over contacts whose Allow lacks the request's method."),
     text(
         "received_avp",
+        "",
         "The attribute, as $avp(NAME), in which the script leaves the source address of phones behind NAT.",
     ),
     number(
@@ -105,6 +106,7 @@ pub(super) static PARAMETERS: [Parameter; 35] = [
     ),
     text(
         "gruu_secret",
+        "",
         "What temporary GRUUs are sealed with; servers that share it know each other's. By default the secret in the data \
          directory, which is made at the first start.",
     ),
@@ -127,14 +129,17 @@ pub(super) static PARAMETERS: [Parameter; 35] = [
     ),
     text(
         "service_route",
+        "",
         "The Service-Route of every 200: one or several URIs in angle brackets, between commas (RFC 3608).",
     ),
     text(
         "realm_prefix",
+        "",
         "What domains of addresses begin with that does not count: with \"sip.\" sip.example.com is example.com.",
     ),
     text(
         "xavp_rcd",
+        "",
         "The record that save(), lookup() and registered() fill with the contacts they have to do with: \
          $xavp(NAME[0]=>ruid), contact, expires, received and path.",
     ),
@@ -145,6 +150,7 @@ pub(super) static PARAMETERS: [Parameter; 35] = [
     ),
     text(
         "xavp_cfg",
+        "",
         "The record in which the script sets what counts for this request alone: $xavp(NAME=>max_contacts), q and socket for \
          save(), match_callid, match_received and match_contact for registered().",
     ),
@@ -156,10 +162,12 @@ pub(super) static PARAMETERS: [Parameter; 35] = [
     ),
     text(
         "sock_hdr_name",
+        "",
         "The header that says, as proto:address:port, at which socket a REGISTER arrived; see sock_flag.",
     ),
     text(
         "received_param",
+        "",
         "The parameter of a contact in a 200 that shows where a phone behind NAT was seen. Empty: it is not shown.",
     ),
     number("retry_after", "0", "Seconds for the Retry-After of a 5xx. 0: 10 where the database is away, else none."),
@@ -173,18 +181,6 @@ pub(super) static PARAMETERS: [Parameter; 35] = [
     number("path_check_local", "0", "1 has lookup() leave out the topmost Path where it names this server."),
     number("contact_max_size", "512", "Most bytes of a contact's URI; a longer one is refused with 400."),
 ];
-
-const fn number(name: &'static str, default: &'static str, doc: &'static str) -> Parameter {
-    Parameter { name, kind: SettingKind::Int, default, doc }
-}
-
-const fn text(name: &'static str, doc: &'static str) -> Parameter {
-    Parameter { name, kind: SettingKind::Str, default: "", doc }
-}
-
-const fn ignored(name: &'static str, doc: &'static str) -> Parameter {
-    Parameter { name, kind: SettingKind::Ignored, default: "", doc }
-}
 
 const YEAR: u32 = 31_536_000;
 const MANY_CONTACTS: u32 = 100;

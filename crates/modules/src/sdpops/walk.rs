@@ -6,6 +6,8 @@ use bytes::Bytes;
 use module_api::{Call, Function, KeyRule, Outcome, Param, ParamKind, Routes, Value, Variable};
 use sip_message::Span;
 
+use crate::walk;
+
 const NAME: &[Param] = &[Param::required("iterator", ParamKind::Format)];
 const NAME_AND_TEXT: &[Param] =
     &[Param::required("iterator", ParamKind::Format), Param::required("text", ParamKind::Format)];
@@ -19,15 +21,8 @@ pub(super) const START: Function = Function {
     run: |call| {
         let message = Arc::clone(&call.context.message);
         let Some(session) = super::session(&message) else { return Outcome::FALSE };
-        let walk = Walk { name: call.text(0), lines: session.lines().map(|line| line.span).collect(), next: 0 };
-        let mut walks = call.context.take_note::<Walks>().unwrap_or_default();
-        walks.0.retain(|other| other.name != walk.name);
-        let has_room = walks.0.len() < MOST_WALKS;
-        if has_room {
-            walks.0.push(walk);
-        }
-        call.context.set_note(walks);
-        has_room.into()
+        let name = call.text(0);
+        walk::start(call, name, Walk { lines: session.lines().map(|line| line.span).collect(), next: 0 })
     },
 };
 
@@ -39,14 +34,11 @@ pub(super) const NEXT: Function = Function {
     example: "while (sdp_iterator_next(\"i\")) xlog(\"$sdpitval(i)\");",
     run: |call| {
         let name = call.text(0);
-        let Some(mut walks) = call.context.take_note::<Walks>() else { return Outcome::FALSE };
-        let mut has_line = false;
-        if let Some(walk) = walks.0.iter_mut().find(|walk| walk.name == name) {
+        let has_line = walk::with(call, &name, |walk: &mut Walk| {
             walk.next = (walk.next + 1).min(walk.lines.len() + 1);
-            has_line = walk.next <= walk.lines.len();
-        }
-        call.context.set_note(walks);
-        has_line.into()
+            walk.next <= walk.lines.len()
+        });
+        has_line.unwrap_or(false).into()
     },
 };
 
@@ -58,12 +50,7 @@ pub(super) const END: Function = Function {
     example: "sdp_iterator_end(\"i\");",
     run: |call| {
         let name = call.text(0);
-        let Some(mut walks) = call.context.take_note::<Walks>() else { return Outcome::FALSE };
-        let before = walks.0.len();
-        walks.0.retain(|walk| walk.name != name);
-        let is_ended = walks.0.len() < before;
-        call.context.set_note(walks);
-        is_ended.into()
+        walk::end::<Bytes, Walk>(call, &name)
     },
 };
 
@@ -121,21 +108,13 @@ pub(super) const VALUE: Variable = Variable {
     write: None,
 };
 
-/// The walks of a request; a note.
-#[derive(Default)]
-struct Walks(Vec<Walk>);
-
 struct Walk {
-    name: Bytes,
     lines: Vec<Span>,
     /// The line that comes next; the one at which it stands is before it.
     next: usize,
 }
 
-/// Most walks of one request.
-const MOST_WALKS: usize = 16;
-
 fn current(call: &Call<'_>, name: &[u8]) -> Option<Span> {
-    let walk = call.context.note::<Walks>()?.0.iter().find(|walk| walk.name == name)?;
+    let walk: &Walk = walk::find(call, |known: &Bytes| known == name)?;
     walk.lines.get(walk.next.checked_sub(1)?).copied()
 }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use module_api::{Call, Function, KeyRule, Outcome, Param, ParamKind, Routes, Selector, Value, Variable};
 use sip_message::{Message, Span};
 
+use crate::walk;
+
 const NAME: &[Param] = &[Param::required("iterator", ParamKind::Format)];
 const NAME_AND_TEXT: &[Param] =
     &[Param::required("iterator", ParamKind::Format), Param::required("text", ParamKind::Format)];
@@ -148,13 +150,10 @@ pub(super) const LINE_VALUE: Variable = shown(
     |call, selector| show(call, selector, Kind::Lines, |place| place.value),
 );
 
-/// The walks of a request.
-#[derive(Default)]
-struct Walks(Vec<Walk>);
+/// Walks through headers and those through lines may have the same name.
+type Key = (Kind, Bytes);
 
 struct Walk {
-    kind: Kind,
-    name: Bytes,
     /// What is walked through; a message that was replaced meanwhile has other places.
     message: Arc<Message>,
     places: Vec<Place>,
@@ -183,23 +182,13 @@ enum Edit {
     InFront,
 }
 
-/// Walks that one request may have at a time.
-const MOST_WALKS: usize = 16;
-
 fn start(call: &mut Call<'_>, kind: Kind) -> Outcome {
     let (name, message) = (call.text(0), Arc::clone(&call.context.message));
     let places = match kind {
         Kind::Headers => headers(&message),
         Kind::Lines => lines(&message),
     };
-    let mut walks = call.context.take_note::<Walks>().unwrap_or_default();
-    walks.0.retain(|walk| walk.kind != kind || walk.name != name);
-    let has_room = walks.0.len() < MOST_WALKS;
-    if has_room {
-        walks.0.push(Walk { kind, name, message, places, at: 0 });
-    }
-    call.context.set_note(walks);
-    has_room.into()
+    walk::start(call, (kind, name), Walk { message, places, at: 0 })
 }
 
 fn headers(message: &Message) -> Vec<Place> {
@@ -224,10 +213,7 @@ fn lines(message: &Message) -> Vec<Place> {
 
 fn with_walk(call: &mut Call<'_>, kind: Kind, act: impl FnOnce(&mut Walk) -> bool) -> Outcome {
     let name = call.text(0);
-    let Some(mut walks) = call.context.take_note::<Walks>() else { return not_started() };
-    let found = walks.0.iter_mut().find(|walk| walk.kind == kind && walk.name == name).map(act);
-    call.context.set_note(walks);
-    found.map_or_else(not_started, Outcome::from)
+    walk::with(call, &(kind, name), act).map_or_else(not_started, Outcome::from)
 }
 
 fn not_started() -> Outcome {
@@ -244,17 +230,11 @@ fn go(call: &mut Call<'_>, kind: Kind, forward: bool) -> Outcome {
 
 fn end(call: &mut Call<'_>, kind: Kind) -> Outcome {
     let name = call.text(0);
-    let Some(mut walks) = call.context.take_note::<Walks>() else { return Outcome::FALSE };
-    let before = walks.0.len();
-    walks.0.retain(|walk| walk.kind != kind || walk.name != name);
-    let is_ended = walks.0.len() < before;
-    call.context.set_note(walks);
-    is_ended.into()
+    walk::end::<Key, Walk>(call, &(kind, name))
 }
 
 fn current(call: &Call<'_>, kind: Kind, name: &[u8]) -> Option<Place> {
-    let walks = call.context.note::<Walks>()?;
-    let walk = walks.0.iter().find(|walk| walk.kind == kind && walk.name == name)?;
+    let walk: &Walk = walk::find(call, |(known, of): &Key| *known == kind && of == name)?;
     let is_same = Arc::ptr_eq(&walk.message, &call.context.message);
     walk.places.get(walk.at.checked_sub(1)?).copied().filter(|_| is_same)
 }
